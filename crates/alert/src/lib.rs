@@ -1,0 +1,1 @@
+//! Room `alert`: under construction.

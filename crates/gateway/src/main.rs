@@ -1,0 +1,2 @@
+//! The `gateway` program: under construction.
+fn main() {}

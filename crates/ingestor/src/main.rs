@@ -1,0 +1,2 @@
+//! The `ingestor` program: under construction.
+fn main() {}

@@ -1,0 +1,21 @@
+//! The words of Sitian: ids, readings, quality, time with its uncertainty, labels and batches.
+//!
+//! Everything that crosses a wall between two rooms is spelled here, once. The room knows no sockets, files, clocks
+//! or formats; it does nothing beyond construction and display.
+//!
+//! Reading order: [`id`] (who and where), [`time`] (when), [`quality`] (how good), [`reading`] (what),
+//! [`batch`] (what travels), [`fault`] (what is wrong with a configuration text).
+
+pub mod batch;
+pub mod fault;
+pub mod id;
+pub mod quality;
+pub mod reading;
+pub mod time;
+
+pub use batch::{Ack, Action, Batch, Clock, Entry, Epoch, Gap, GapReason, Held, Lane, Seq, SpoolState};
+pub use fault::ConfigFault;
+pub use id::{BaseId, DeviceId, GatewayId, IdError, PointId, PointKey};
+pub use quality::{Cause, Quality};
+pub use reading::{DeviceInfo, EpochNo, Manifest, PointIndex, PointInfo, PointNo, Reading, Record, Row};
+pub use time::{Span, Timestamp};

@@ -1,0 +1,1 @@
+//! Room `mqtt`: under construction.

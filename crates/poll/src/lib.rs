@@ -1,0 +1,1 @@
+//! Room `poll`: under construction.

@@ -1,0 +1,2 @@
+//! The `simulator` program: under construction.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Room `spool`: under construction.

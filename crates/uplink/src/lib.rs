@@ -1,0 +1,1 @@
+//! Room `uplink`: under construction.

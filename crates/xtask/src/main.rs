@@ -1,0 +1,2 @@
+//! The `xtask` program: under construction.
+fn main() {}
