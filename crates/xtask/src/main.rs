@@ -1,2 +1,42 @@
-//! The `xtask` program: under construction.
-fn main() {}
+//! The maintainers' commands: set up, demonstrate, test, measure, regenerate. Knows how to start programs and install
+//! what they need; knows nothing of readings.
+
+mod bench;
+mod demo;
+mod setup;
+mod steps;
+mod testing;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Sitian: set up, demonstrate, test, measure")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Do all set-up, start a simulated network on this machine and print the console's address.
+    Demo(demo::Options),
+    /// Install what the tests need, run all of them, end with a summary.
+    Test(testing::Options),
+    /// Measure what the product costs on this machine.
+    Bench(bench::Options),
+    /// Build the web console's files with npm.
+    Console,
+    /// Rewrite the committed `openapi.json` from the code.
+    Openapi,
+}
+
+fn main() -> anyhow::Result<()> {
+    std::env::set_current_dir(setup::root())?;
+    match Arguments::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => testing::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Console => setup::console(),
+        Command::Openapi => testing::openapi(),
+    }
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask test`: everything that has to hold before a change lands, from a clean clone.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::setup::{self, CONSOLE};
+use crate::steps::{self, Score};
+
+/// What the real-parts tests need, as (a program or file it brings, the Debian package).
+const PACKAGES: &[(&str, &str)] = &[
+    ("mosquitto", "mosquitto"),
+    ("socat", "socat"),
+    ("chromium", "chromium"),
+    ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "fonts-noto-cjk"),
+    ("/usr/lib/python3/dist-packages/pip", "python3-pip"),
+    ("/usr/share/doc/python3-venv", "python3-venv"),
+];
+
+/// Which tests to run.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Leave out the tests in the browser.
+    #[arg(long)]
+    no_browser: bool,
+}
+
+/// Runs every step; ends with a summary and an error if one failed.
+pub fn run(options: &Options) -> Result<()> {
+    let mut score = Score::default();
+    score.step("install what the tests need", || {
+        setup::debian(PACKAGES)?;
+        setup::python()?;
+        setup::npm("tests/browser")
+    });
+    score.step("console: build", setup::console);
+    score.step("console: types and unit tests", || {
+        steps::loud(Command::new("npm").args(["run", "--silent", "check"]).current_dir(CONSOLE))?;
+        steps::loud(Command::new("npm").args(["run", "--silent", "test"]).current_dir(CONSOLE))
+    });
+    score.step("format", || steps::loud(&mut cargo(&["fmt", "--all", "--check"])));
+    score.step("clippy, warnings denied", || {
+        steps::loud(&mut cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    });
+    score.step("build", || steps::loud(&mut cargo(&["build", "--locked", "--workspace", "--all-targets"])));
+    score.step("unit, architecture and golden tests", || {
+        steps::loud(&mut cargo(&["test", "--locked", "--workspace", "--exclude", "sitian-tests-system", "--quiet"]))
+    });
+    score.step("system tests on real parts", || {
+        steps::loud(&mut cargo(&["test", "--locked", "--package", "sitian-tests-system", "--", "--test-threads", "2"]))
+    });
+    if !options.no_browser {
+        score.step("browser tests", || {
+            steps::loud(Command::new("npm").args(["run", "--silent", "test"]).current_dir("tests/browser"))
+        });
+    }
+    score.finish()
+}
+
+/// Rewrites the committed `openapi.json`.
+pub fn openapi() -> Result<()> {
+    steps::loud(cargo(&["test", "--package", "sitian-api", "openapi"]).env("UPDATE", "1"))
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments);
+    command
+}
