@@ -98,7 +98,9 @@ fn newest(path: &Path) -> SystemTime {
 pub fn programs(packages: &[&str], release: bool) -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--locked"]);
-    packages.iter().for_each(|package| drop(cargo.args(["--package", package])));
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
     if release {
         cargo.arg("--release");
     }
