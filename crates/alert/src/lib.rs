@@ -21,7 +21,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod episode;
+pub mod rule;
 pub mod saved;
 
 pub use episode::{AcknowledgeError, Acknowledgement, Change, ChangeKind, Episode, Phase, Severity, Subject};
+pub use rule::{Condition, Rule, Rules, Scope, Side, SilenceLevel, Silent, ValueLevel, Verified, Vocabulary};
 pub use saved::{Delta, Mark, SavedState};
