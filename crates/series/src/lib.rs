@@ -1,1 +1,28 @@
-//! Room `series`: under construction.
+//! The time-series port: what an engine answers, in which words, and the contract suite that every engine passes.
+//!
+//! ```text
+//!                       ┌ latest(points)                    newest row of each point
+//!  api, supervision ──► ┤ range(point, span, limit, after)  rows in order, page by page
+//!                       └ aggregate(point, span, window)    one Window each, holes included, completeness beside it
+//!                                   │ trait Series
+//!            ┌──────────────────────┼───────────────────────┐
+//!      store-embedded         other engines        contract::Reference (a Vec, for tests)
+//! ```
+//!
+//! The law of the port:
+//! - A row's natural key is (point, at, epoch, seq). Storing a key again changes nothing.
+//! - Rows come out in the order (at, epoch, seq), whatever the order in which they went in.
+//! - A query that starts after an append has returned sees the rows of that append.
+//! - The latest row is the one that comes last in that order, so late data never replaces it.
+//! - A hole in the data is a window with a count of zero, never a missing window and never a number.
+//!
+//! The room knows no files, sockets, clocks, threads or storage engines.
+//!
+//! Reading order: [`query`] (questions and answers), [`window`] (aggregation), [`contract`] (what every engine must do).
+
+pub mod contract;
+pub mod query;
+pub mod window;
+
+pub use query::{Cursor, Page, QueryFault, RangeQuery, Series, SeriesError};
+pub use window::{AggregateQuery, Completeness, Window, WindowFold};

@@ -1,0 +1,63 @@
+//! The smallest engine that keeps the law: all rows in one list, every question answered by looking at all of them.
+//! Other engines are compared with it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sitian_model::{PointNo, Row};
+
+use crate::contract::Engine;
+use crate::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold};
+
+/// Rows in a list, ordered by point and natural key.
+#[derive(Debug, Clone, Default)]
+pub struct Reference {
+    rows: Arc<Mutex<Vec<Row>>>,
+}
+
+impl Reference {
+    fn of(&self, point: PointNo) -> Vec<Row> {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.iter().filter(|row| row.point == point).copied().collect()
+    }
+}
+
+impl Engine for Reference {
+    type Reader = Self;
+
+    fn append(&mut self, new: &[Row]) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        for row in new {
+            let place =
+                rows.binary_search_by_key(&(row.point, Cursor::of(row)), |r| (r.point, Cursor::of(r)));
+            if let Err(place) = place {
+                rows.insert(place, *row);
+            }
+        }
+    }
+
+    fn settle(&mut self) {}
+
+    fn reader(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Series for Reference {
+    fn latest(&self, points: &[PointNo]) -> Result<Vec<Option<Row>>, SeriesError> {
+        Ok(points.iter().map(|point| self.of(*point).last().copied()).collect())
+    }
+
+    fn range(&self, query: &RangeQuery) -> Result<Page, SeriesError> {
+        query.check()?;
+        let wanted =
+            |row: &Row| query.span.contains(row.at) && query.after.is_none_or(|c| Cursor::of(row) > c);
+        let rows = self.of(query.point).into_iter().filter(wanted).collect();
+        Ok(Page::cut(rows, query.limit))
+    }
+
+    fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
+        let mut fold = WindowFold::new(query)?;
+        self.of(query.point).iter().for_each(|row| fold.observe_row(row));
+        Ok(fold.finish())
+    }
+}
