@@ -1,0 +1,222 @@
+//! The parts of a small network: field, broker, ingestor, gateway.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::program::{Program, free_port, ours};
+use crate::{get, wait_for};
+
+/// A Modbus device made of pymodbus.
+pub struct Field {
+    program: Program,
+    set: usize,
+}
+
+impl Field {
+    /// Serves Modbus TCP on this loopback port.
+    pub fn tcp(folder: &Path, port: u16) -> Self {
+        Self::start(folder, &["tcp", &port.to_string()])
+    }
+
+    /// Serves Modbus RTU at 9600 baud on this serial path.
+    pub fn rtu(folder: &Path, path: &Path) -> Self {
+        Self::start(folder, &["rtu", &path.to_string_lossy(), "9600"])
+    }
+
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/python");
+        assert!(python.exists(), "{} is missing: cargo xtask test sets it up", python.display());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("field/modbus_field.py");
+        let name = format!("field-{}", arguments[0]);
+        let mut program = Program::start(folder, &name, Command::new(python).arg(script).args(arguments));
+        program.wait_for_output("ready");
+        Self { program, set: 0 }
+    }
+
+    /// Puts values into consecutive registers, and returns when they are in.
+    pub fn set(&mut self, address: u16, values: &[u16]) {
+        let words: Vec<String> = values.iter().map(u16::to_string).collect();
+        writeln!(self.program.stdin(), "set {address} {}", words.join(" ")).expect("a listening field");
+        self.set += 1;
+        let wanted = self.set;
+        wait_for("the field taking values", 5, || {
+            let lines = self.program.output().lines().filter(|line| *line == "set").count();
+            (lines >= wanted).then_some(())
+        });
+    }
+}
+
+/// Two connected pseudo-terminals made by socat: a serial line without a wire.
+pub struct PtyPair {
+    _program: Program,
+    /// The gateway's end.
+    pub gateway: PathBuf,
+    /// The device's end.
+    pub device: PathBuf,
+}
+
+impl PtyPair {
+    /// Makes the pair in `folder`.
+    pub fn start(folder: &Path) -> Self {
+        let (gateway, device) = (folder.join("line-gateway"), folder.join("line-device"));
+        let end = |path: &Path| format!("pty,raw,echo=0,link={}", path.display());
+        let mut command = Command::new("socat");
+        let program = Program::start(folder, "socat", command.arg(end(&gateway)).arg(end(&device)));
+        wait_for("both ends of the line", 5, || (gateway.exists() && device.exists()).then_some(()));
+        Self { _program: program, gateway, device }
+    }
+}
+
+/// Debian's Mosquitto, without persistence: a broker may be killed and wiped at any time.
+pub struct Mosquitto {
+    folder: PathBuf,
+    /// Loopback port it listens on.
+    pub port: u16,
+    program: Program,
+}
+
+impl Mosquitto {
+    /// Starts it on a free loopback port.
+    pub fn start(folder: &Path) -> Self {
+        let port = free_port();
+        let settings = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+        std::fs::write(folder.join("mosquitto.conf"), settings).expect("a fresh folder");
+        let mut broker = Self { folder: folder.to_owned(), port, program: Self::launch(folder) };
+        broker.wait_until_listening();
+        broker
+    }
+
+    fn launch(folder: &Path) -> Program {
+        let installed = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"].into_iter().find(|p| Path::new(p).exists());
+        let mut command = Command::new(installed.expect("mosquitto is installed (cargo xtask test does it)"));
+        Program::start(folder, "mosquitto", command.arg("-c").arg(folder.join("mosquitto.conf")))
+    }
+
+    fn wait_until_listening(&mut self) {
+        let address = ("127.0.0.1", self.port);
+        wait_for("mosquitto listening", 10, || std::net::TcpStream::connect(address).ok());
+    }
+
+    /// `kill -9` and a fresh start with nothing remembered.
+    pub fn kill_and_restart(&mut self) {
+        self.program.kill();
+        self.program = Self::launch(&self.folder);
+        self.wait_until_listening();
+    }
+}
+
+/// Our ingestor.
+pub struct Ingestor {
+    folder: PathBuf,
+    settings: Vec<String>,
+    http: u16,
+    /// Loopback port of its broker, or of the external one.
+    pub mqtt: u16,
+    /// The process.
+    pub program: Program,
+}
+
+impl Ingestor {
+    /// Starts it with its embedded broker, or on `broker`; `more` are further `--set` settings.
+    pub fn start(folder: &Path, broker: Option<&Mosquitto>, more: &[&str]) -> Self {
+        let http = free_port();
+        let mqtt = broker.map_or_else(free_port, |b| b.port);
+        let mut settings = vec![
+            format!("http.listen=127.0.0.1:{http}"),
+            format!("storage.path={}", folder.join("centre.db").display()),
+            format!("mqtt.embedded={}", broker.is_none()),
+            format!("mqtt.listen=127.0.0.1:{mqtt}"),
+            format!("mqtt.port={mqtt}"),
+            "log.level=debug".to_owned(),
+        ];
+        settings.extend(more.iter().map(|s| (*s).to_owned()));
+        let program = Self::launch(folder, &settings);
+        let mut ingestor = Self { folder: folder.to_owned(), settings, http, mqtt, program };
+        ingestor.wait_until_healthy();
+        ingestor
+    }
+
+    fn launch(folder: &Path, settings: &[String]) -> Program {
+        let mut command = ours("sitian-ingestor");
+        command.arg("run");
+        settings.iter().for_each(|setting| {
+            command.args(["--set", setting]);
+        });
+        Program::start(folder, "ingestor", &mut command)
+    }
+
+    fn wait_until_healthy(&mut self) {
+        let url = self.url("health");
+        wait_for("a healthy ingestor", 20, || {
+            self.program.expect_alive();
+            get(&url)
+        });
+    }
+
+    /// `kill -9` and a fresh start on the same store.
+    pub fn kill_and_restart(&mut self) {
+        self.program.kill();
+        self.program = Self::launch(&self.folder, &self.settings);
+        self.wait_until_healthy();
+    }
+
+    /// The address of an API path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/api/v1/{path}", self.http)
+    }
+
+    /// Every stored reading of a point, oldest first.
+    pub fn readings(&self, point: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.url(&format!(
+                "points/{point}/readings?from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&limit=5000{cursor}"
+            ));
+            let Some(answer) = get(&page) else { return all };
+            all.extend(answer["items"].as_array().cloned().unwrap_or_default());
+            match answer["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    /// The newest value of a point of a base.
+    pub fn last_value(&self, base: &str, point: &str) -> Option<f64> {
+        let answer = get(&self.url(&format!("bases/{base}/latest")))?;
+        answer["items"].as_array()?.iter().find(|item| item["point"] == point)?["value"].as_f64()
+    }
+}
+
+/// Our gateway.
+pub struct Gateway {
+    folder: PathBuf,
+    config: PathBuf,
+    /// The process.
+    pub program: Program,
+}
+
+impl Gateway {
+    /// Starts it with this hand-written configuration.
+    pub fn start(folder: &Path, config: &str) -> Self {
+        let path = folder.join("gateway.toml");
+        std::fs::write(&path, config).expect("a fresh folder");
+        let program = Self::launch(folder, &path);
+        Self { folder: folder.to_owned(), config: path, program }
+    }
+
+    fn launch(folder: &Path, config: &Path) -> Program {
+        let mut command = ours("sitian-gateway");
+        Program::start(folder, "gateway", command.arg("run").arg("--config").arg(config))
+    }
+
+    /// `kill -9` and a fresh start on the same spool.
+    pub fn kill_and_restart(&mut self) {
+        self.program.kill();
+        self.program = Self::launch(&self.folder, &self.config);
+    }
+}

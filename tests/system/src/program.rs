@@ -1,0 +1,89 @@
+//! One process: started, watched through its log, ended politely or by `kill -9`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// A running process whose output goes to a file. It is killed when dropped.
+pub struct Program {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts `command`; its output is appended to `<folder>/<name>.log`.
+    pub fn start(folder: &Path, name: &str, command: &mut Command) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let out = File::options().create(true).append(true).open(&log).expect("a log file in a fresh folder");
+        let err = out.try_clone().expect("a second handle");
+        let child = command.stdin(Stdio::piped()).stdout(out).stderr(err).spawn();
+        let child = child.unwrap_or_else(|e| panic!("{name} does not start ({command:?}): {e}"));
+        Self { name: name.to_owned(), child, log }
+    }
+
+    /// The process's standard input.
+    pub fn stdin(&mut self) -> &mut ChildStdin {
+        self.child.stdin.as_mut().expect("piped")
+    }
+
+    /// Everything it has printed so far.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it has printed `text`.
+    pub fn wait_for_output(&mut self, text: &str) {
+        let what = format!("{} printing {text:?}", self.name);
+        crate::wait_for(&what, 20, || {
+            self.expect_alive();
+            self.output().contains(text).then_some(())
+        });
+    }
+
+    /// Panics with its output if it has ended.
+    pub fn expect_alive(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            panic!("{} ended with {status}:\n{}", self.name, self.output());
+        }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end (SIGTERM) and returns its exit code.
+    pub fn end(&mut self) -> Option<i32> {
+        let asked = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+        assert!(asked.is_ok_and(|s| s.success()), "{} is there to be asked", self.name);
+        crate::wait_for(&format!("{} ending", self.name), 15, || self.child.try_wait().ok().flatten()).code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One of our programs, as cargo built it.
+pub fn ours(name: &str) -> Command {
+    let here = std::env::current_exe().expect("a test binary");
+    let folder = here.parent().and_then(Path::parent).expect("target/<profile>/deps");
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is missing: run cargo build --workspace first", path.display());
+    Command::new(path)
+}
+
+/// A loopback port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
+    socket.local_addr().expect("an address").port()
+}
