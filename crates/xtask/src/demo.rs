@@ -43,6 +43,8 @@ pub struct Options {
 /// The gateway that goes dark, when, and for how long, in seconds of each 15-minute act.
 const DARK: (&str, u64, u64) = ("liaoquan-01", 60, 150);
 const ACT_S: u64 = 900;
+/// The demonstration plays in the middle of September, when a frost night is news.
+const SEASON: &str = "258";
 
 /// Runs the demonstration until Ctrl-C.
 pub fn run(options: &Options) -> Result<()> {
@@ -101,7 +103,7 @@ impl Stage<'_> {
         let seed = self.options.seed.to_string();
         let mut command = self.program("sitian-simulator");
         command.arg("run").arg("--directory").arg(field);
-        command.args(["--port", &port, "--seed", &seed, "--mqtt", &self.options.mqtt, "--incidents"]);
+        command.args(["--port", &port, "--seed", &seed, "--mqtt", &self.options.mqtt, "--incidents", "--season", SEASON]);
         let ready = field.join("ready.json");
         let _ = std::fs::remove_file(&ready);
         self.start("field", command)?;
@@ -114,14 +116,12 @@ impl Stage<'_> {
 
     fn start_ingestor(&mut self) -> Result<()> {
         let storage = self.options.directory.join("sitian.db");
-        let rules = setup::root().join("crates/xtask/demo/rules");
         let mut command = self.program("sitian-ingestor");
         command.arg("run");
         for setting in [
             format!("http.listen={}", self.options.listen),
             format!("mqtt.listen={}", self.options.mqtt),
             format!("storage.path={}", std::path::absolute(storage)?.display()),
-            format!("alert.rules={}", std::path::absolute(rules)?.display()),
             "alert.start_grace_s=20".to_owned(),
         ] {
             command.args(["--set", &setting]);

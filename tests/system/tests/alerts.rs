@@ -10,17 +10,13 @@ use sitian_tests_system::{Field, Gateway, Ingestor, Stream, get, post, wait_for}
 const RULES: &str = r#"
 [[rule]]
 id = "soil-too-dry"
-name_zh = "土壤干旱"
-name_en = "Soil too dry"
+name = { zh = "土壤干旱", en = "Soil too dry" }
 kind = "below"
 measurement = "soil_moisture"
+for = "0s"
+levels = [{ severity = "orange", threshold = 14.0, clear = 15.0 }]
 source = "tests/system"
 verified = "U"
-
-[[rule.level]]
-severity = "orange"
-threshold = 14
-clear = 15
 "#;
 
 #[test]
@@ -76,7 +72,8 @@ fn an_alert_reaches_the_stream_is_acknowledged_and_survives_a_restart() {
     assert_eq!(open.pointer("/items/0/acknowledged/by"), Some(&json!("王建国")), "{open}");
     let mut resumed = Stream::open(&ingestor.url("streams/alerts"), Some(&event.id));
     let next = resumed.next();
-    assert!(next.id.parse::<u64>() > event.id.parse::<u64>(), "resumes after {}: {next:?}", event.id);
+    let cursor = |id: &str| id.parse::<u64>().expect("a cursor");
+    assert!(cursor(&next.id) > cursor(&event.id), "resumes after {}: {next:?}", event.id);
     assert_eq!(next.data.pointer("/acknowledged/by"), Some(&json!("王建国")));
 
     field.set(0, &[200]);

@@ -1,0 +1,120 @@
+//! Which devices stand where: one kit per base of the territory, and the gateway configurations that fit them.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use sitian_model::ConfigFault;
+use sitian_profile::{Catalogue, Profile, builtin, catalogue_text};
+use sitian_supervision::{Level, Territory};
+
+use crate::station::{Device, Station, World};
+use crate::weather::{Site, hash, mix};
+
+/// One device of a kit: id, name, place, built-in profile, under glass.
+type Item = (&'static str, &'static str, &'static str, &'static str, bool);
+
+const GREENHOUSE: &[Item] = &[
+    ("soil-1", "1号棚 土壤", "1号棚", "renke-soil-7in1", true),
+    ("air-1", "1号棚 空气", "1号棚", "xy-md02", true),
+    ("co2-1", "1号棚 二氧化碳", "1号棚", "senseair-s8", true),
+    ("soil-2", "2号棚 土壤", "2号棚", "sensecap-s-soil-mtec-02", true),
+    ("air-2", "2号棚 空气", "2号棚", "renke-rs-ws-n01", true),
+    ("light-2", "2号棚 光照", "2号棚", "renke-rs-gzws-n01", true),
+];
+const FIELD: &[Item] = &[
+    ("soil-1", "东地块 土壤", "东地块", "cwt-soil-thc-s", false),
+    ("soil-2", "西地块 土壤", "西地块", "jxct-jxbs-3001-npk", false),
+    ("weather-1", "气象站", "气象站", "cwt-weather-station", false),
+];
+const WATER: &[Item] = &[
+    ("water-1", "蓄水池 电导率", "蓄水池", "yosemitech-y520", false),
+    ("water-2", "蓄水池 溶解氧", "蓄水池", "yosemitech-y504", false),
+    ("water-3", "蓄水池 酸碱度", "蓄水池", "yosemitech-y532", false),
+    ("level-1", "蓄水池 液位", "蓄水池", "qdy30a", false),
+];
+
+/// How a station is reached.
+pub enum Access {
+    /// Modbus TCP on this loopback port.
+    Tcp(u16),
+    /// Modbus RTU at 9600 baud on a pseudo-terminal.
+    Line,
+}
+
+/// One station per gateway of the territory, every fifth of them on a serial line.
+pub fn stations(territory: &Territory, seed: u64, port: u16, world: World) -> Result<Vec<(Arc<Station>, Access)>> {
+    let profiles = profiles()?;
+    let mut stations = Vec::new();
+    for base in territory.nodes().iter().filter(|node| node.level == Level::Base) {
+        for gateway in &base.gateways {
+            let index = stations.len();
+            let kit: Vec<&Item> = if index % 3 == 2 { FIELD.iter().chain(WATER).collect() } else { GREENHOUSE.iter().chain(WATER).collect() };
+            let site = Site {
+                seed: mix(seed ^ hash(gateway.as_str())),
+                longitude: base.longitude.unwrap_or(100.45),
+                latitude: base.latitude.unwrap_or(38.93),
+                altitude_m: 1_500.0,
+                greenhouse: false,
+            };
+            let devices = kit.iter().zip(1u8..).map(|(item, unit)| device(item, unit, &site, &profiles));
+            let devices = devices.collect::<Result<Vec<_>>>()?;
+            let access = if index % 5 == 1 { Access::Line } else { Access::Tcp(port + index as u16) };
+            stations.push((Arc::new(Station { gateway: gateway.to_string(), devices, world }), access));
+        }
+    }
+    Ok(stations)
+}
+
+fn device(item: &Item, unit: u8, site: &Site, profiles: &HashMap<String, Arc<Profile>>) -> Result<Device> {
+    let (id, name, place, profile, greenhouse) = *item;
+    let profile = profiles.get(profile).with_context(|| format!("failed to find the built-in profile {profile}"))?;
+    let site = Site { greenhouse, ..site.clone() };
+    Ok(Device { id: id.into(), name: name.into(), place: place.into(), unit, profile: profile.clone(), site })
+}
+
+fn profiles() -> Result<HashMap<String, Arc<Profile>>> {
+    let catalogue = Catalogue::parse("measurements.toml", catalogue_text()).map_err(first)?;
+    let parsed = builtin().iter().map(|(file, text)| Profile::parse(file, text, &catalogue).map_err(first));
+    parsed.map(|profile| profile.map(|p| (p.id.clone(), Arc::new(p)))).collect()
+}
+
+fn first(faults: Vec<ConfigFault>) -> anyhow::Error {
+    faults.into_iter().next().map_or_else(|| anyhow!("failed to parse"), Into::into)
+}
+
+/// The configuration with which a gateway polls this station.
+pub fn configuration(station: &Station, access: &Access, folder: &Path, mqtt: (&str, u16)) -> String {
+    let mut text = format!(
+        "# Written by the simulator; the next start writes it again.\n[gateway]\nid = \"{id}\"\n\n[spool]\n\
+         directory = \"spool-{id}\"\nbytes_max = 67108864\n\n[mqtt]\nhost = \"{}\"\nport = {}\n\n[[bus]]\nname = \"line-1\"\n",
+        mqtt.0,
+        mqtt.1,
+        id = station.gateway
+    );
+    // Writing to a String cannot fail.
+    let _ = match access {
+        Access::Tcp(port) => writeln!(text, "kind = \"tcp\"\nhost = \"127.0.0.1\"\nport = {port}"),
+        Access::Line => {
+            let path = line_path(folder, &station.gateway);
+            writeln!(text, "kind = \"rtu\"\npath = \"{}\"\nbaud = 9600\ntimeout_ms = 300", path.display())
+        }
+    };
+    // A slow line carries fewer polls.
+    let interval_s = if matches!(access, Access::Line) { 5 } else { 2 };
+    for device in &station.devices {
+        let _ = writeln!(
+            text,
+            "\n[[device]]\nid = \"{}\"\nname = \"{}\"\nplace = \"{}\"\nbus = \"line-1\"\nprofile = \"{}\"\nunit = {}\ninterval_s = {interval_s}",
+            device.id, device.name, device.place, device.profile.id, device.unit
+        );
+    }
+    text
+}
+
+/// Where a station's serial line is linked.
+pub fn line_path(folder: &Path, gateway: &str) -> std::path::PathBuf {
+    folder.join(format!("line-{gateway}"))
+}
