@@ -15,15 +15,17 @@
 //! The room knows no files, sockets, clocks or threads, no notification channel and no tree: where a base lies in the
 //! territory is told to it when a point is registered.
 //!
-//! Reading order: [`episode`] (what comes out), `rule` (what is watched), [`saved`] (what survives a restart),
-//! `engine` (the fold).
+//! Reading order: [`episode`] (what comes out), [`rule`] (what is watched), [`saved`] (what survives a restart),
+//! [`engine`] (the fold).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod engine;
 pub mod episode;
 pub mod rule;
 pub mod saved;
 
+pub use engine::{Engine, PointLimit, Settings, WatchedPoint};
 pub use episode::{AcknowledgeError, Acknowledgement, Change, ChangeKind, Episode, Phase, Severity, Subject};
 pub use rule::{Condition, Rule, Rules, Scope, Side, SilenceLevel, Silent, ValueLevel, Verified, Vocabulary};
 pub use saved::{Delta, Mark, SavedState};

@@ -3,6 +3,8 @@
 
 use sitian_model::{PointNo, Timestamp};
 
+pub(crate) mod text;
+
 /// One keyed piece of the engine's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedState {
@@ -18,8 +20,8 @@ pub struct SavedState {
 pub struct Mark {
     /// Which point.
     pub point: PointNo,
-    /// Newest sample time seen, of any quality but an untrusted clock.
-    pub newest_at: Timestamp,
+    /// Newest sample time seen, of any quality but with a trusted clock.
+    pub newest_at: Option<Timestamp>,
     /// Newest sign of life: the newest sample time of a reading with a value.
     pub data_at: Option<Timestamp>,
 }

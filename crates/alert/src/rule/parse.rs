@@ -89,10 +89,8 @@ struct RawRule {
     measurement: Option<Spanned<String>>,
     #[serde(default)]
     territory: Vec<Spanned<String>>,
-    #[serde(default)]
-    place: Vec<String>,
-    #[serde(default)]
-    place_not: Vec<String>,
+    place: Option<Spanned<Vec<String>>>,
+    place_not: Option<Spanned<Vec<String>>>,
     #[serde(rename = "for")]
     hold: Option<Spanned<String>>,
     inclusive: Option<Spanned<bool>>,
@@ -220,6 +218,15 @@ impl Reader<'_> {
                 self.fault(measurement.span().start, what, "use an id of config/measurements.toml");
             }
         }
+        for place in [&raw.place, &raw.place_not].into_iter().flatten() {
+            if raw.kind.get_ref() == "gateway_offline" {
+                self.fault(
+                    place.span().start,
+                    "a gateway has no place of its own",
+                    "remove the keys place and place_not",
+                );
+            }
+        }
         for node in &raw.territory {
             if !(self.vocabulary.node)(node.get_ref()) {
                 let what = format!("territory has no node {:?}", node.get_ref());
@@ -233,8 +240,8 @@ impl Reader<'_> {
         Scope {
             measurement: raw.measurement.as_ref().map(|m| m.get_ref().clone()),
             territory: raw.territory.iter().map(|node| node.get_ref().clone()).collect(),
-            place: raw.place.clone(),
-            place_not: raw.place_not.clone(),
+            place: raw.place.as_ref().map(|p| p.get_ref().clone()).unwrap_or_default(),
+            place_not: raw.place_not.as_ref().map(|p| p.get_ref().clone()).unwrap_or_default(),
         }
     }
 
