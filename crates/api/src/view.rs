@@ -657,6 +657,18 @@ pub struct Alert {
     pub source: String,
 }
 
+/// One page of alerts.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct AlertPage {
+    /// This page, newest first.
+    pub items: Vec<Alert>,
+    /// Pass it as `cursor` to get the next page; null on the last one.
+    pub next_cursor: Option<String>,
+    /// Pass it as `after` to a stream: it then tells all that has happened since this answer.
+    #[schema(example = "41")]
+    pub log_cursor: String,
+}
+
 /// What to write when acknowledging an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,49 @@
+//! About the server itself: health, catalogues, the description of the API.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use crate::openapi::document;
+use crate::problem::Problem;
+use crate::query::{Nothing, Params};
+use crate::routes::{App, tagged};
+use crate::view::{self, Health, List, Measurement, Rule};
+
+/// Is the ingestor able to do its work?
+///
+/// Always 200 while the process answers; `status` says the rest.
+#[utoipa::path(get, path = "/api/v1/health", tag = "about", responses(
+    (status = 200, body = Health), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
+pub async fn health(State(app): State<App>, _: Params<Nothing>) -> Json<Health> {
+    Json(app.backend().health())
+}
+
+/// This description.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "about", responses(
+    (status = 200, description = "An OpenAPI 3.1 document", body = Object)))]
+pub async fn openapi(headers: HeaderMap, _: Params<Nothing>) -> Response {
+    let document = document();
+    tagged(&headers, &document, &document)
+}
+
+/// The catalogue of measurements.
+#[utoipa::path(get, path = "/api/v1/measurements", tag = "about", responses(
+    (status = 200, body = List<Measurement>), (status = "4XX", body = view::Problem)))]
+pub async fn measurements(State(app): State<App>, headers: HeaderMap, _: Params<Nothing>) -> Response {
+    let list = List { items: app.backend().measurements() };
+    tagged(&headers, &list, &list)
+}
+
+/// The alert rules.
+#[utoipa::path(get, path = "/api/v1/rules", tag = "about", responses(
+    (status = 200, body = List<Rule>), (status = "4XX", body = view::Problem)))]
+pub async fn rules(
+    State(app): State<App>,
+    headers: HeaderMap,
+    _: Params<Nothing>,
+) -> Result<Response, Problem> {
+    let list = List { items: app.backend().rules() };
+    Ok(tagged(&headers, &list, &list))
+}

@@ -1,0 +1,118 @@
+//! What the API asks of the program around it. Everything else in this room is HTTP.
+
+use sitian_model::{PointId, Span, Timestamp};
+
+use crate::view::{
+    Aggregates, Alert, BasePage, Health, Latest, Measurement, Node, NodePage, Page, Phase, Point, Readings,
+    Rollup, Rule, Severity,
+};
+
+/// Why the backend has no answer, split by what the caller does next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// There is no such thing, or not for this caller: the two look the same.
+    #[error("find the {0}")]
+    NotFound(&'static str),
+    /// The question makes no sense; the text says why and goes to the caller.
+    #[error("understand the question: {0}")]
+    Invalid(String),
+    /// Not now; the text goes to the log only.
+    #[error("answer now: {0}")]
+    Unavailable(String),
+}
+
+/// Which stored readings of a point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadingsQuery {
+    /// From when to when.
+    pub span: Span,
+    /// At most this many; 1 to [`crate::limits::ROWS_MAX`].
+    pub limit: usize,
+    /// Continue after this: a `next_cursor` of an earlier answer, otherwise [`BackendError::Invalid`].
+    pub after: Option<String>,
+}
+
+/// Which alerts: those that are `pending`, `firing` or `resolved`, or the open ones (pending and firing).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhaseFilter {
+    /// Pending or firing.
+    Open,
+    /// Exactly this phase.
+    Only(Phase),
+}
+
+impl PhaseFilter {
+    /// True if an alert in `phase` is asked for.
+    pub fn admits(self, phase: Phase) -> bool {
+        match self {
+            Self::Open => phase != Phase::Resolved,
+            Self::Only(only) => phase == only,
+        }
+    }
+}
+
+/// Which alerts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertsQuery {
+    /// Those of this node and below; every alert if `None`.
+    pub scope: Option<String>,
+    /// In which phase; any if `None`.
+    pub phase: Option<PhaseFilter>,
+    /// Of exactly this colour; any if `None`.
+    pub severity: Option<Severity>,
+    /// At most this many; 1 to [`crate::limits::ALERTS_MAX`].
+    pub limit: usize,
+    /// Continue after this: a `next_cursor` of an earlier answer, otherwise [`BackendError::Invalid`].
+    pub after: Option<String>,
+}
+
+/// One line of the durable alert log: an alert as it was after one change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// Position in the log; strictly increasing, 1 or more.
+    pub cursor: u64,
+    /// The alert after that change.
+    pub alert: Alert,
+}
+
+/// The program behind the API. Methods may touch the disk: the API calls them from threads where waiting is allowed.
+///
+/// An id that names nothing is [`BackendError::NotFound`]; ids arrive as slugs (`a-z 0-9 - _`, at most 64 characters).
+pub trait Backend: Send + Sync + 'static {
+    /// The clock, as all answers see it.
+    fn now(&self) -> Timestamp;
+    /// Is everything able to do its work? Never waits.
+    fn health(&self) -> Health;
+    /// The catalogue of measurements.
+    fn measurements(&self) -> Vec<Measurement>;
+    /// The alert rules.
+    fn rules(&self) -> Vec<Rule>;
+    /// The whole territory, parents before children.
+    fn tree(&self) -> Vec<Node>;
+    /// The roll-up of `scope`, then of the nodes up to `depth` levels below it.
+    fn rollups(&self, scope: &str, depth: u8) -> Result<Vec<Rollup>, BackendError>;
+    /// A node with its way down, its roll-up and its direct children.
+    fn node(&self, id: &str) -> Result<NodePage, BackendError>;
+    /// A base with its gateways and their devices.
+    fn base(&self, id: &str) -> Result<BasePage, BackendError>;
+    /// Every point of a base.
+    fn base_points(&self, id: &str) -> Result<Vec<Point>, BackendError>;
+    /// The newest reading of every point of a base that has one; with the last hour's means if `sparkline`.
+    fn base_latest(&self, id: &str, sparkline: bool) -> Result<Vec<Latest>, BackendError>;
+    /// One point.
+    fn point(&self, id: &PointId) -> Result<Point, BackendError>;
+    /// Stored readings of one point, in order of time.
+    fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError>;
+    /// One window per `window_ms` from `span.from` on, the last one cut at `span.to`; at most
+    /// [`crate::limits::WINDOWS_MAX`].
+    fn aggregates(&self, id: &PointId, span: Span, window_ms: u64) -> Result<Aggregates, BackendError>;
+    /// Alerts, newest first.
+    fn alerts(&self, query: &AlertsQuery) -> Result<Page<Alert>, BackendError>;
+    /// Notes that somebody has seen an alert and returns it once that is durable. The first acknowledgement stays:
+    /// doing it again changes nothing and returns the alert as it is.
+    fn acknowledge(&self, alert: u64, by: &str, note: &str) -> Result<Alert, BackendError>;
+    /// The durable alert log after `cursor`, oldest first, at most `limit` lines.
+    fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError>;
+    /// The cursor of the last line of the durable alert log; 0 if there is none.
+    fn alert_log_end(&self) -> Result<u64, BackendError>;
+}

@@ -1,0 +1,98 @@
+//! One measured quantity: what it is, its stored readings, its aggregates.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::backend::ReadingsQuery;
+use crate::limits::{AGGREGATES_SPAN_MS_MAX, DAY_MS, READINGS_SPAN_MS_MAX, ROWS_MAX};
+use crate::problem::Problem;
+use crate::query::{Nothing, Params, PointPath, cursor, limit, span, windows};
+use crate::routes::App;
+use crate::view::{self, Aggregates, Point, Readings};
+
+const ROWS_DEFAULT: usize = 1_000;
+const READINGS_SPAN_MS_DEFAULT: i64 = 3_600_000;
+
+/// One point.
+#[utoipa::path(get, path = "/api/v1/points/{gateway}/{device}/{key}", tag = "points",
+    params(("gateway" = String, Path), ("device" = String, Path), ("key" = String, Path)), responses(
+    (status = 200, body = Point), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
+pub async fn point(
+    State(app): State<App>,
+    PointPath(id): PointPath,
+    _: Params<Nothing>,
+) -> Result<Json<Point>, Problem> {
+    app.ask(move |backend| backend.point(&id)).await.map(Json)
+}
+
+/// Which readings.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ReadingsParams {
+    /// RFC 3339 with offset; an hour before `to` if absent. At most 31 days before `to`.
+    #[param(example = "2026-05-04T06:00:00+08:00")]
+    from: Option<String>,
+    /// RFC 3339 with offset, itself excluded; now if absent or later than now.
+    #[param(example = "2026-05-04T07:00:00+08:00")]
+    to: Option<String>,
+    /// Readings per page; 1 to 10000, 1000 if absent.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before; keep the other parameters as they were.
+    cursor: Option<String>,
+}
+
+/// Stored readings of one point, page by page.
+#[utoipa::path(get, path = "/api/v1/points/{gateway}/{device}/{key}/readings", tag = "points",
+    params(("gateway" = String, Path), ("device" = String, Path), ("key" = String, Path), ReadingsParams), responses(
+    (status = 200, body = Readings), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
+pub async fn readings(
+    State(app): State<App>,
+    PointPath(id): PointPath,
+    Params(params): Params<ReadingsParams>,
+) -> Result<Json<Readings>, Problem> {
+    let (from, to) = (params.from.as_deref(), params.to.as_deref());
+    let query = ReadingsQuery {
+        span: span(from, to, app.backend().now(), READINGS_SPAN_MS_DEFAULT, READINGS_SPAN_MS_MAX)?,
+        limit: limit(params.limit, ROWS_DEFAULT, ROWS_MAX)?,
+        after: cursor(params.cursor)?,
+    };
+    app.ask_expensive(move |backend| backend.readings(&id, &query)).await.map(Json)
+}
+
+/// Which windows.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AggregatesParams {
+    /// RFC 3339 with offset; a day before `to` if absent. At most 366 days before `to`.
+    #[param(example = "2026-05-04T00:00:00+08:00")]
+    from: Option<String>,
+    /// RFC 3339 with offset, itself excluded; now if absent or later than now.
+    #[param(example = "2026-05-05T00:00:00+08:00")]
+    to: Option<String>,
+    /// A number and s, m, h or d; at least 1s, and at most 2000 windows; a round one that gives up to 500 if absent.
+    #[param(example = "5m")]
+    window: Option<String>,
+}
+
+/// Mean, least, greatest, first and last value per window of time.
+///
+/// Windows begin on round local times, so the first one may begin before `from`.
+#[utoipa::path(get, path = "/api/v1/points/{gateway}/{device}/{key}/aggregates", tag = "points",
+    params(("gateway" = String, Path), ("device" = String, Path), ("key" = String, Path), AggregatesParams), responses(
+    (status = 200, body = Aggregates), (status = "4XX", body = view::Problem),
+    (status = "5XX", body = view::Problem)))]
+pub async fn aggregates(
+    State(app): State<App>,
+    PointPath(id): PointPath,
+    Params(params): Params<AggregatesParams>,
+) -> Result<Json<Aggregates>, Problem> {
+    let (from, to) = (params.from.as_deref(), params.to.as_deref());
+    let span = span(from, to, app.backend().now(), DAY_MS, AGGREGATES_SPAN_MS_MAX)?;
+    let (span, window_ms) = windows(params.window.as_deref(), span, app.zone())?;
+    app.ask_expensive(move |backend| backend.aggregates(&id, span, window_ms)).await.map(Json)
+}

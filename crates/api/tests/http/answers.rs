@@ -1,0 +1,145 @@
+//! What is asked well is answered well.
+
+use serde_json::json;
+
+use crate::client::{get, send};
+use crate::world::{POINT, served};
+
+#[tokio::test]
+async fn every_route_answers() {
+    let served = served().await;
+    served.happen("base-1");
+    let point = format!("/api/v1/points/{POINT}");
+    for (target, pointer, expected) in [
+        ("/api/v1/health".to_owned(), "/broker/since", json!("2026-05-04T06:30:00.000+08:00")),
+        ("/api/v1/openapi.json".to_owned(), "/info/title", json!("Sitian")),
+        ("/api/v1/measurements".to_owned(), "/items/0/medium", json!("soil")),
+        ("/api/v1/rules".to_owned(), "/items", json!([])),
+        ("/api/v1/tree".to_owned(), "/items/0/name/zh", json!("张掖市")),
+        ("/api/v1/rollups?scope=zhangye".to_owned(), "/items/1", json!(null)),
+        ("/api/v1/rollups?scope=zhangye&depth=3".to_owned(), "/items/5/id", json!("base-2")),
+        ("/api/v1/rollups?scope=base-1".to_owned(), "/at", json!("2026-05-04T06:30:00.000+08:00")),
+        ("/api/v1/nodes/ganzhou".to_owned(), "/children/1/node/id", json!("shajing")),
+        ("/api/v1/bases/base-1".to_owned(), "/breadcrumb/3/level", json!("base")),
+        (
+            "/api/v1/bases/base-1/points".to_owned(),
+            "/items/0/limits/0",
+            json!({"rule": "soil-dry", "severity": "orange", "below": 12.0}),
+        ),
+        ("/api/v1/bases/base-1/latest".to_owned(), "/items/0/sparkline", json!(null)),
+        ("/api/v1/bases/base-1/latest?sparkline=true".to_owned(), "/items/0/sparkline/29", json!(null)),
+        (point.clone(), "/id", json!(POINT)),
+        (format!("{point}/readings"), "/completeness/expected", json!(3600)),
+        (
+            format!("{point}/readings?from=2026-05-04T06:29:58+08:00&limit=1"),
+            "/next_cursor",
+            json!("1777847399000"),
+        ),
+        (
+            format!("{point}/readings?from=2026-05-03T22:29:58Z&cursor=1777847399000"),
+            "/items/0/at",
+            json!("2026-05-04T06:29:59.000+08:00"),
+        ),
+        (format!("{point}/aggregates?window=1d"), "/items/0/from", json!("2026-05-03T00:00:00.000+08:00")),
+        (format!("{point}/aggregates"), "/window_ms", json!(300_000)),
+        (
+            "/api/v1/alerts?scope=zhangye&phase=open&severity=orange&limit=5".to_owned(),
+            "/items/0/subject/type",
+            json!("point"),
+        ),
+        ("/api/v1/alerts?phase=resolved".to_owned(), "/log_cursor", json!("1")),
+    ] {
+        let answer = get(served.at, &target).await;
+        assert_eq!(answer.status, 200, "{target} {}", answer.text());
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{target}");
+        assert_eq!(
+            answer.json().pointer(pointer),
+            (expected != json!(null) || pointer.ends_with("29")).then_some(&expected),
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_polled_is_sent_once() {
+    let served = served().await;
+    for target in [
+        "/api/v1/tree",
+        "/api/v1/rollups?scope=zhangye&depth=1",
+        "/api/v1/rules",
+        "/api/v1/openapi.json",
+        "/",
+    ] {
+        let first = get(served.at, target).await;
+        let tag = first.header("etag").unwrap();
+        for (asked, status) in
+            [(tag, 304), ("\"other\", W/\"more\"", 200), ("*", 304), (tag.trim_start_matches("W/"), 304)]
+        {
+            let again = send(served.at, "GET", target, &[("If-None-Match", asked)], b"").await;
+            assert_eq!((again.status, again.body.is_empty()), (status, status == 304), "{target} {asked}");
+        }
+        assert!(!first.header("cache-control").unwrap().contains("no-store"), "{target}");
+    }
+    let target = "/api/v1/rollups?scope=zhangye";
+    let tag = get(served.at, target).await.header("etag").unwrap().to_owned();
+    *served.world.moisture.lock().unwrap() = 40.0;
+    assert_eq!(send(served.at, "GET", target, &[("If-None-Match", &tag)], b"").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_kept_and_repeating_it_changes_nothing() {
+    let served = served().await;
+    served.happen("base-1");
+    let post = async |id: u64, body: &str| {
+        let target = format!("/api/v1/alerts/{id}/acknowledge");
+        send(served.at, "POST", &target, &[("Content-Type", "application/json")], body.as_bytes()).await
+    };
+    let long = "长".repeat(500);
+    for (body, by) in [
+        (json!({"by": " 王建国 ", "note": "已关阀"}), "王建国"),
+        (json!({"by": "somebody else"}), "王建国"),
+        (json!({"by": "x".repeat(64), "note": long}), "王建国"),
+    ] {
+        let answer = post(1, &body.to_string()).await;
+        assert_eq!(
+            (answer.status, &answer.json()["acknowledged"]["by"]),
+            (200, &json!(by)),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(post(2, &json!({"by": "x"}).to_string()).await.status, 404);
+}
+
+#[tokio::test]
+async fn large_json_travels_compressed_and_small_json_does_not() {
+    let served = served().await;
+    for (target, compressed) in
+        [("/api/v1/measurements", true), ("/api/v1/rules", false), ("/api/v1/health", false)]
+    {
+        let answer = send(served.at, "GET", target, &[("Accept-Encoding", "gzip")], b"").await;
+        assert_eq!(answer.header("content-encoding"), compressed.then_some("gzip"), "{target}");
+        assert_eq!(answer.body.starts_with(&[0x1f, 0x8b]), compressed, "{target}");
+        assert_eq!(get(served.at, target).await.header("content-encoding"), None, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_protecting_headers() {
+    let served = served().await;
+    for target in ["/", "/n/zhangye", "/api/v1/health", "/api/v1/nope", "/nope", "/api/v1/rollups"] {
+        let answer = get(served.at, target).await;
+        for (name, part) in [
+            ("content-security-policy", "default-src 'self'"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-"),
+        ] {
+            assert!(answer.header(name).is_some_and(|value| value.contains(part)), "{target} {name}");
+        }
+        assert!(!answer.header("content-security-policy").unwrap().contains("unsafe"), "{target}");
+    }
+    let page = get(served.at, "/b/base-1").await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+}
