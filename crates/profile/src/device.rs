@@ -1,0 +1,284 @@
+//! What a device profile says, once its text has been checked.
+
+use sitian_model::PointKey;
+
+use crate::Decimal;
+
+/// One kind of device: its defaults on the bus and its points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// Name of the profile: 1 to 48 characters from `a-z 0-9 -`; the built-in ones are named like their file.
+    pub id: String,
+    /// Who makes it.
+    pub vendor: String,
+    /// The maker's model name.
+    pub model: String,
+    /// What it is, in Chinese.
+    pub name_zh: String,
+    /// What it is, in English.
+    pub name_en: String,
+    /// Where the register map was seen.
+    pub source: String,
+    /// How far the map has been verified.
+    pub verified: Verified,
+    /// Serial settings as delivered.
+    pub serial: Serial,
+    /// Modbus unit id as delivered, 1 to 255.
+    pub default_unit: u8,
+    /// Most registers that one request may ask for, 1 to 125.
+    pub registers_max: u16,
+    /// Most unused registers read along so that two points share a request.
+    pub gap_max: u16,
+    /// Silence the device needs between two requests, in milliseconds; the bus may ask for more.
+    pub pause_ms: u32,
+    /// Registers that must never be part of a request.
+    pub unreadable: Vec<Range>,
+    /// Reads that start the measurement before values can be read.
+    pub pre_read: Vec<PreRead>,
+    /// The points, in the order of the text; keys are unique.
+    pub points: Vec<ProfilePoint>,
+}
+
+impl Profile {
+    /// The point with this key and its position.
+    pub fn point(&self, key: &str) -> Option<(usize, &ProfilePoint)> {
+        self.points.iter().enumerate().find(|(_, point)| point.key.as_str() == key)
+    }
+}
+
+/// How far a register map has been verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verified {
+    /// A real frame was found and its checksum recomputed (`F`).
+    Frame,
+    /// Seen in the named source (`V`).
+    Source,
+    /// From memory (`U`).
+    Unverified,
+}
+
+impl Verified {
+    /// The mark used in profile files: `F`, `V` or `U`.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Frame => "F",
+            Self::Source => "V",
+            Self::Unverified => "U",
+        }
+    }
+}
+
+/// Serial line settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Serial {
+    /// Bits per second.
+    pub baud: u32,
+    /// Data bits per character, 7 or 8.
+    pub data_bits: u8,
+    /// Parity.
+    pub parity: Parity,
+    /// Stop bits, 1 or 2.
+    pub stop_bits: u8,
+}
+
+/// Parity of a serial line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Parity {
+    /// No parity bit.
+    None,
+    /// Even parity.
+    Even,
+    /// Odd parity.
+    Odd,
+}
+
+impl Parity {
+    /// `none`, `even` or `odd`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Even => "even",
+            Self::Odd => "odd",
+        }
+    }
+}
+
+/// Which of the four Modbus tables is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Function {
+    /// Function code 1.
+    Coils,
+    /// Function code 2.
+    Discrete,
+    /// Function code 3.
+    Holding,
+    /// Function code 4.
+    Input,
+}
+
+impl Function {
+    /// The Modbus function code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Coils => 1,
+            Self::Discrete => 2,
+            Self::Holding => 3,
+            Self::Input => 4,
+        }
+    }
+
+    /// The word used in profile files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Coils => "coils",
+            Self::Discrete => "discrete",
+            Self::Holding => "holding",
+            Self::Input => "input",
+        }
+    }
+
+    /// True for the tables of single bits.
+    pub fn is_bits(self) -> bool {
+        matches!(self, Self::Coils | Self::Discrete)
+    }
+}
+
+/// Addresses of one table, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Range {
+    /// Which table.
+    pub function: Function,
+    /// First address.
+    pub first: u16,
+    /// Last address.
+    pub last: u16,
+}
+
+/// A read whose only purpose is to make the device measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PreRead {
+    /// Which table.
+    pub function: Function,
+    /// Protocol address, 0-based.
+    pub address: u16,
+    /// Registers asked for; 0 is what some makers use for a command.
+    pub count: u16,
+    /// How long the device needs afterwards, in milliseconds.
+    pub delay_ms: u32,
+    /// Repeated after this many milliseconds; 0: only at the start and after the device was silent.
+    pub every_ms: u32,
+}
+
+/// How the registers of a point are read as a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// One register, unsigned.
+    U16,
+    /// One register, two's complement.
+    S16,
+    /// Two registers, unsigned.
+    U32,
+    /// Two registers, two's complement.
+    S32,
+    /// Four registers, unsigned.
+    U64,
+    /// Four registers, two's complement.
+    S64,
+    /// Two registers, IEEE 754.
+    F32,
+    /// Four registers, IEEE 754.
+    F64,
+    /// The bits of one register selected by the mask, moved to the right end.
+    Bits(u16),
+}
+
+impl Kind {
+    /// Registers taken: 1, 2 or 4.
+    pub fn registers(self) -> u16 {
+        match self {
+            Self::U16 | Self::S16 | Self::Bits(_) => 1,
+            Self::U32 | Self::S32 | Self::F32 => 2,
+            Self::U64 | Self::S64 | Self::F64 => 4,
+        }
+    }
+
+    /// True if the registers hold a floating point number.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64)
+    }
+
+    /// True for two's complement integers.
+    pub fn is_signed(self) -> bool {
+        matches!(self, Self::S16 | Self::S32 | Self::S64)
+    }
+}
+
+/// In which order the bytes of a number travel; A is the most significant byte of a 32-bit number. For 64-bit numbers
+/// the same two choices (word order, byte order) apply to four registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Order {
+    /// High word first, high byte first (64-bit: `ABCDEFGH`).
+    #[default]
+    Abcd,
+    /// Low word first, high byte first (64-bit: `GHEFCDAB`).
+    Cdab,
+    /// High word first, low byte first (64-bit: `BADCFEHG`).
+    Badc,
+    /// Low word first, low byte first (64-bit: `HGFEDCBA`).
+    Dcba,
+}
+
+/// A register that says in which unit the point's value is given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitRegister {
+    /// Protocol address in the point's table.
+    pub address: u16,
+    /// The device's code for a unit, and what one such unit is in the point's unit.
+    pub codes: Vec<(u16, Decimal)>,
+}
+
+/// A register that says how many decimals the raw value has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DecimalsRegister {
+    /// Protocol address in the point's table.
+    pub address: u16,
+    /// Largest number of decimals that makes sense, at most 9.
+    pub max: u8,
+}
+
+/// One quantity of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfilePoint {
+    /// Unique in the profile.
+    pub key: PointKey,
+    /// Name of the measurement in the catalogue.
+    pub measurement: String,
+    /// Unit symbol; always the catalogue's.
+    pub unit: String,
+    /// Which table.
+    pub function: Function,
+    /// Protocol address of the first register, 0-based.
+    pub address: u16,
+    /// How the registers are read.
+    pub kind: Kind,
+    /// Byte order of numbers longer than one register.
+    pub order: Order,
+    /// The raw number times this, plus `offset`, is the value.
+    pub scale: Decimal,
+    /// Added after scaling, in the point's unit.
+    pub offset: Decimal,
+    /// Digits after the decimal point worth showing.
+    pub decimals: u8,
+    /// Lowest plausible value.
+    pub min: f64,
+    /// Highest plausible value.
+    pub max: f64,
+    /// Where the unit is read from, if the device decides.
+    pub unit_register: Option<UnitRegister>,
+    /// Where the number of decimals is read from, if the device decides.
+    pub decimals_register: Option<DecimalsRegister>,
+    /// Raw values that mean "no value": equal to the number, or to its bit pattern.
+    pub missing: Vec<i128>,
+    /// The channel is not fitted on every device: it is polled only where the device's configuration lists it.
+    pub optional: bool,
+}
