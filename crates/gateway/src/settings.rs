@@ -1,0 +1,141 @@
+//! The gateway's settings as a person writes them, and where they come from. Judging them is [`crate::plan`]'s business.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sitian_model::ConfigFault;
+use sitian_settings::{Loaded, load, load_file};
+
+/// The commented defaults, compiled in.
+pub const DEFAULTS: &str = include_str!("../../../config/gateway.toml");
+
+/// Where the settings of one start come from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Source {
+    /// Configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/sitian/gateway.toml")]
+    pub config: PathBuf,
+    /// Overrides one value, such as mqtt.host=192.168.1.2; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub overrides: Vec<(String, String)>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl Source {
+    /// Defaults, file, environment (`SITIAN_GATEWAY_…`) and overrides, merged.
+    pub fn load(&self) -> Result<Loaded<Settings>, Vec<ConfigFault>> {
+        let (name, text) = load_file(&self.config).map_err(|fault| vec![fault])?;
+        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        load(DEFAULTS, Some((&name, &text)), environment, "SITIAN_GATEWAY_", &self.overrides)
+    }
+
+    /// What relative paths in the configuration start from.
+    pub fn folder(&self) -> &Path {
+        self.config.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub gateway: GatewaySection,
+    pub spool: SpoolSection,
+    pub mqtt: MqttSection,
+    pub profiles: ProfilesSection,
+    pub log: LogSection,
+    #[serde(default)]
+    pub bus: Vec<BusSection>,
+    #[serde(default)]
+    pub device: Vec<DeviceSection>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewaySection {
+    pub id: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpoolSection {
+    pub directory: PathBuf,
+    pub bytes_max: u64,
+    pub keep_hours: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttSection {
+    pub host: String,
+    pub port: u16,
+    pub username: String,
+    pub password_file: PathBuf,
+    pub ca_file: PathBuf,
+    pub certificate_file: PathBuf,
+    pub key_file: PathBuf,
+    pub keep_alive_s: u16,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfilesSection {
+    pub directory: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSection {
+    pub level: String,
+    pub format: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BusKind {
+    Rtu,
+    Tcp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parity {
+    None,
+    Even,
+    Odd,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BusSection {
+    pub name: String,
+    pub kind: BusKind,
+    pub path: Option<PathBuf>,
+    pub baud: Option<u32>,
+    pub parity: Option<Parity>,
+    pub data_bits: Option<u8>,
+    pub stop_bits: Option<u8>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub timeout_ms: Option<u32>,
+    pub pause_ms: Option<u32>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSection {
+    pub id: String,
+    pub name: Option<String>,
+    #[serde(default)]
+    pub place: String,
+    pub bus: String,
+    pub profile: String,
+    pub unit: Option<u8>,
+    pub interval_s: Option<f64>,
+    #[serde(default)]
+    pub points: Vec<String>,
+}
