@@ -1,0 +1,180 @@
+//! Points and what they measured. Every shape that holds stored readings also says how complete they are.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Medium, Name, Severity, Time};
+
+/// How far a value may be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Quality {
+    /// Nothing speaks against it.
+    Good,
+    /// There is a value; `cause` says what speaks against it.
+    Uncertain,
+    /// There is no value; `cause` says why.
+    Bad,
+}
+
+/// How much of what should be there is there.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Completeness {
+    /// Readings that the points' intervals promise.
+    #[schema(example = 3600)]
+    pub expected: u64,
+    /// Readings stored, of whatever quality but bad.
+    #[schema(example = 3598)]
+    pub stored: u64,
+    /// `stored / expected`, at most 1; null if nothing is expected.
+    #[schema(example = 0.9994)]
+    pub ratio: Option<f64>,
+}
+
+/// One measured quantity.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Point {
+    /// `gateway/device/key`.
+    #[schema(example = "gw-620702101-01/soil-1/soil_moisture")]
+    pub id: String,
+    /// Which gateway reads it.
+    pub gateway: String,
+    /// On which device.
+    pub device: String,
+    /// What people call the device.
+    pub device_name: String,
+    /// Where the device stands.
+    pub place: String,
+    /// Which quantity of the device.
+    pub key: String,
+    /// Id in the catalogue.
+    pub measurement: String,
+    /// What surrounds the probe.
+    pub medium: Medium,
+    /// Name of the measurement.
+    pub name: Name,
+    /// Unit symbol.
+    pub unit: String,
+    /// Digits after the decimal point worth showing.
+    pub decimals: u8,
+    /// Milliseconds between two readings.
+    pub interval_ms: u64,
+    /// Limits of the rules that watch it.
+    pub limits: Vec<Limit>,
+}
+
+/// A limit that a rule puts on a point: exactly one of `above` and `below` is there.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Limit {
+    /// Which rule.
+    pub rule: String,
+    /// Colour of its alerts.
+    pub severity: Severity,
+    /// Values over this are outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub above: Option<f64>,
+    /// Values under this are outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below: Option<f64>,
+}
+
+/// The newest reading of a point.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Latest {
+    /// `gateway/device/key`.
+    pub point: String,
+    /// When the device answered.
+    pub at: Time,
+    /// In the point's unit; null exactly if the quality is bad.
+    pub value: Option<f64>,
+    /// How far to trust it.
+    pub quality: Quality,
+    /// Why not further.
+    pub cause: Option<String>,
+    /// Milliseconds from `at` to the answer.
+    pub age_ms: u64,
+    /// Colour of the worst firing alert of the point.
+    pub alert: Option<Severity>,
+    /// Means of the last hour in 30 windows of two minutes, null where there was nothing; only with `sparkline=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sparkline: Option<Vec<Option<f64>>>,
+}
+
+/// One stored reading.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Reading {
+    /// When the device answered.
+    pub at: Time,
+    /// In the point's unit; null exactly if the quality is bad.
+    pub value: Option<f64>,
+    /// How far to trust it.
+    pub quality: Quality,
+    /// Why not further.
+    pub cause: Option<String>,
+}
+
+/// Stored readings of one point.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Readings {
+    /// `gateway/device/key`.
+    pub point: String,
+    /// Unit symbol.
+    pub unit: String,
+    /// In order of time.
+    pub items: Vec<Reading>,
+    /// Of the whole span, not only of this page.
+    pub completeness: Completeness,
+    /// Pass it as `cursor` to get the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// One window of an aggregate. Windows without any reading are there too, with `count` 0.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Window {
+    /// First moment inside.
+    pub from: Time,
+    /// First moment outside.
+    pub to: Time,
+    /// Mean of the values.
+    pub mean: Option<f64>,
+    /// Least value.
+    pub min: Option<f64>,
+    /// Greatest value.
+    pub max: Option<f64>,
+    /// First value.
+    pub first: Option<f64>,
+    /// Last value.
+    pub last: Option<f64>,
+    /// Readings with a value, good and uncertain.
+    pub count: u64,
+    /// How many of them are uncertain.
+    pub uncertain: u64,
+    /// Readings that the point's interval promises.
+    pub expected: u64,
+    /// Readings without a value, by cause.
+    pub bad: BTreeMap<String, u64>,
+}
+
+/// Aggregates of one point.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Aggregates {
+    /// `gateway/device/key`.
+    pub point: String,
+    /// Unit symbol.
+    pub unit: String,
+    /// Width of a window in milliseconds.
+    pub window_ms: u64,
+    /// In order of time.
+    pub items: Vec<Window>,
+    /// Of the whole span.
+    pub completeness: Completeness,
+}
+
+/// `event: reading` of the live stream: what is new, at most one entry per point.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ReadingEvent {
+    /// The newest reading of each point that has one.
+    pub items: Vec<Latest>,
+}
