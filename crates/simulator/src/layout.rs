@@ -20,14 +20,14 @@ const GREENHOUSE: &[Item] = &[
     ("soil-1", "1号棚 土壤", "1号棚", "renke-soil-7in1", true),
     ("air-1", "1号棚 空气", "1号棚", "xy-md02", true),
     ("co2-1", "1号棚 二氧化碳", "1号棚", "senseair-s8", true),
-    ("soil-2", "2号棚 土壤", "2号棚", "sensecap-s-soil-mtec-02", true),
-    ("air-2", "2号棚 空气", "2号棚", "renke-rs-ws-n01", true),
-    ("light-2", "2号棚 光照", "2号棚", "renke-rs-gzws-n01", true),
+    ("soil-2", "2号棚 土壤", "2号棚", "sensecap-mtec02", true),
+    ("air-2", "2号棚 空气", "2号棚", "renke-ws-n01", true),
+    ("light-2", "2号棚 光照", "2号棚", "renke-gzws-n01", true),
 ];
 const FIELD: &[Item] = &[
-    ("soil-1", "东地块 土壤", "东地块", "cwt-soil-thc-s", false),
-    ("soil-2", "西地块 土壤", "西地块", "jxct-jxbs-3001-npk", false),
-    ("weather-1", "气象站", "气象站", "cwt-weather-station", false),
+    ("soil-1", "东地块 土壤", "东地块", "comwintop-soil-thc", false),
+    ("soil-2", "西地块 土壤", "西地块", "jxct-soil-npk", false),
+    ("weather-1", "气象站", "气象站", "comwintop-weather", false),
 ];
 const WATER: &[Item] = &[
     ("water-1", "蓄水池 电导率", "蓄水池", "yosemitech-y520", false),

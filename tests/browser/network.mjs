@@ -1,0 +1,74 @@
+// A small network for the browser: simulated field, ingestor with embedded broker, gateways, all on loopback ports that were
+// free a moment ago. Everything ends with stop().
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+const bin = resolve(process.env.CARGO_TARGET_DIR ?? '../../target', 'debug')
+
+// Fires at once at every base with a soil probe, so that there is something to acknowledge.
+const RULES = `
+[[rule]]
+id = "test-soil-wet"
+name = { zh = "测试:土壤湿润", en = "Test: soil is wet" }
+kind = "above"
+measurement = "soil_moisture"
+for = "0s"
+levels = [{ severity = "orange", threshold = 5.0, clear = 4.0 }]
+source = "tests/browser"
+verified = "U"
+`
+
+async function freePort() {
+  const server = createServer()
+  await new Promise((done) => server.listen(0, '127.0.0.1', done))
+  const { port } = server.address()
+  await new Promise((done) => server.close(done))
+  return port
+}
+
+export async function waitFor(what, seconds, question) {
+  const until = Date.now() + seconds * 1000
+  for (;;) {
+    const answer = await question().catch(() => undefined)
+    if (answer) return answer
+    if (Date.now() > until) throw new Error(`waited ${seconds} s in vain for: ${what}`)
+    await new Promise((next) => setTimeout(next, 100))
+  }
+}
+
+export async function start(gatewaysWanted) {
+  const folder = mkdtempSync(join(tmpdir(), 'sitian-browser-'))
+  const running = []
+  const run = (name, args) => {
+    const log = openSync(join(folder, `${name}.log`), 'a')
+    running.push(spawn(join(bin, name), args, { stdio: ['ignore', log, log] }))
+  }
+  const [http, mqtt, field] = [await freePort(), await freePort(), 20000 + Math.floor(Math.random() * 20000)]
+  mkdirSync(join(folder, 'rules'))
+  writeFileSync(join(folder, 'rules', 'test.toml'), RULES)
+  const fieldFolder = join(folder, 'field')
+  run('sitian-simulator', ['run', '--directory', fieldFolder, '--port', `${field}`, '--mqtt', `127.0.0.1:${mqtt}`, '--season', '200'])
+  await waitFor('the field', 20, async () => existsSync(join(fieldFolder, 'ready.json')))
+  const settings = [`http.listen=127.0.0.1:${http}`, `mqtt.listen=127.0.0.1:${mqtt}`, `storage.path=${join(folder, 'centre.db')}`, `alert.rules=${join(folder, 'rules')}`]
+  run('sitian-ingestor', ['run', ...settings.flatMap((setting) => ['--set', setting])])
+  const url = `http://127.0.0.1:${http}`
+  const api = async (path) => (await fetch(`${url}/api/v1/${path}`)).json()
+  await waitFor('the ingestor', 20, () => api('health'))
+  const { gateways } = JSON.parse(readFileSync(join(fieldFolder, 'ready.json'), 'utf8'))
+  for (const gateway of gateways.slice(0, gatewaysWanted)) {
+    run('sitian-gateway', ['run', '--config', join(fieldFolder, `${gateway}.toml`)])
+  }
+  await waitFor('online gateways', 30, async () => {
+    const { items } = await api('rollups?scope=zhangye&depth=0')
+    return items[0].gateways_online >= gatewaysWanted
+  })
+  await waitFor('an alert', 30, async () => (await api('alerts?phase=firing')).items.length > 0)
+  const stop = async () => {
+    const ended = running.reverse().map((child) => new Promise((done) => child.on('exit', done) && child.kill('SIGTERM')))
+    await Promise.all(ended)
+  }
+  return { url, api, stop, folder }
+}
