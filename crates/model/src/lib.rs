@@ -4,13 +4,14 @@
 //! or formats; it does nothing beyond construction and display.
 //!
 //! Reading order: [`id`] (who and where), [`time`] (when), [`quality`] (how good), [`reading`] (what),
-//! [`batch`] (what travels), [`fault`] (what is wrong with a configuration text).
+//! [`batch`] (what travels), [`severity`] (how bad), [`fault`] (what is wrong with a configuration text).
 
 pub mod batch;
 pub mod fault;
 pub mod id;
 pub mod quality;
 pub mod reading;
+pub mod severity;
 pub mod time;
 
 pub use batch::{Ack, Action, Batch, Clock, Entry, Epoch, Gap, GapReason, Held, Lane, Seq, SpoolState};
@@ -18,4 +19,5 @@ pub use fault::ConfigFault;
 pub use id::{BaseId, DeviceId, GatewayId, IdError, PointId, PointKey};
 pub use quality::{Cause, Quality};
 pub use reading::{DeviceInfo, EpochNo, Manifest, PointIndex, PointInfo, PointNo, Reading, Record, Row};
+pub use severity::Severity;
 pub use time::{Span, Timestamp};

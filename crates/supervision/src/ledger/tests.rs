@@ -1,0 +1,1 @@
+//! What the last hour promises and holds.
