@@ -1,0 +1,142 @@
+// The JSON of the API, as spelled in the Rust room `api` (view.rs).
+
+export interface Name { zh: string; en: string }
+export type Level = "city" | "county" | "town" | "base";
+export type Severity = "blue" | "yellow" | "orange" | "red";
+export type State = "ok" | "attention" | "alert" | "no_data";
+export type Medium = "soil" | "water" | "air" | "power" | "other";
+export type Quality = "good" | "uncertain" | "bad";
+
+export interface Node {
+  id: string;
+  level: Level;
+  parent: string | null;
+  name: Name;
+  codes: { system: string; code: string }[];
+  longitude: number | null;
+  latitude: number | null;
+  position: "exact" | "seat" | "schematic";
+  area_mu: number | null;
+  gateways: string[];
+}
+
+export interface Completeness { expected: number; stored: number; ratio: number | null }
+
+export interface AlertCounts { blue: number; yellow: number; orange: number; red: number; unacknowledged: number }
+
+export interface Rollup {
+  id: string;
+  level: Level;
+  state: State;
+  worst_severity: Severity | null;
+  bases: number;
+  bases_attention: number;
+  gateways: number;
+  gateways_online: number;
+  points: number;
+  completeness_1h: Completeness;
+  alerts: AlertCounts;
+  last_reading_at: string | null;
+}
+
+export interface Crumb { id: string; level: Level; name: Name }
+
+export interface Spool { bytes: number; bytes_max: number; backlog: number; lost: number; healthy: boolean }
+
+export interface Gateway {
+  id: string;
+  online: boolean;
+  since: string | null;
+  last_seen_at: string | null;
+  software: string | null;
+  spool: Spool | null;
+  devices: { id: string; name: string; place: string; profile: string; bus: string }[];
+}
+
+export interface BasePage { node: Node; breadcrumb: Crumb[]; rollup: Rollup; gateways: Gateway[] }
+
+export interface Limit { rule: string; severity: Severity; above?: number; below?: number }
+
+export interface Point {
+  id: string;
+  gateway: string;
+  device: string;
+  device_name: string;
+  place: string;
+  key: string;
+  measurement: string;
+  medium: Medium;
+  name: Name;
+  unit: string;
+  decimals: number;
+  interval_ms: number;
+  limits: Limit[];
+}
+
+export interface Latest {
+  point: string;
+  at: string;
+  value: number | null;
+  quality: Quality;
+  cause: string | null;
+  age_ms: number;
+  alert: Severity | null;
+  sparkline?: (number | null)[];
+}
+
+export interface Window {
+  from: string;
+  to: string;
+  mean: number | null;
+  min: number | null;
+  max: number | null;
+  first: number | null;
+  last: number | null;
+  count: number;
+  uncertain: number;
+  expected: number;
+  bad: Record<string, number>;
+}
+
+export interface Aggregates {
+  point: string;
+  unit: string;
+  window_ms: number;
+  items: Window[];
+  completeness: Completeness;
+}
+
+export interface Rule {
+  id: string;
+  name: Name;
+  severity: Severity;
+  kind: string;
+  measurement: string | null;
+  condition: string;
+  source: string;
+  verified: boolean;
+}
+
+export interface Alert {
+  id: number;
+  rule: string;
+  rule_name: Name;
+  severity: Severity;
+  phase: "pending" | "firing" | "resolved";
+  kind: "above" | "below" | "no_data" | "gateway_offline";
+  subject: { type: "point" | "gateway"; id: string; name: Name };
+  base: { id: string; name: Name } | null;
+  breadcrumb: Crumb[];
+  started_at: string;
+  fired_at: string | null;
+  resolved_at: string | null;
+  acknowledged: { by: string; at: string; note: string } | null;
+  value: number | null;
+  threshold: number | null;
+  peak: number | null;
+  unit: string;
+  late: boolean;
+  source: string;
+}
+
+export interface Problem { type: string; title: string; status: number; detail: string; suggested_window?: string }

@@ -1,0 +1,126 @@
+// From windows, limits and alerts to a picture. Knows no network and no document.
+
+import type { Alert, Point, Severity, Window } from "../api/view";
+import { figure, hourMinute } from "../logic/figures";
+import { isolated } from "../logic/series";
+
+export const PLOT = { left: 56, right: 60, top: 18, bottom: 28 };
+
+export type Palette = Record<"ink" | "ink2" | "ink3" | "line" | "chartLine" | "chartBand" | Severity, string>;
+
+export interface Picture {
+  windows: Window[];
+  from: number;
+  to: number;
+  point: Point;
+  alerts: Alert[];
+  palette: Palette;
+  /** The em in pixels: larger on the wall. */
+  em: number;
+  /** Day before the hour, where more than a day is shown. */
+  axis(ms: number): string;
+  tooltip(at: number): HTMLElement | "";
+}
+
+/** Limits worth showing: those near enough that the values keep their shape. */
+export function scale(windows: Window[], limits: number[]): { min: number; max: number } {
+  const known = windows.flatMap((w) => [w.min, w.max]).filter((v) => v != null);
+  if (!known.length) return { min: Math.min(0, ...limits), max: Math.max(1, ...limits) };
+  let [low, high] = [Math.min(...known), Math.max(...known)];
+  const reach = Math.max(high - low, Math.abs(high) * 0.05, 1e-6) * 1.5;
+  for (const limit of limits) {
+    if (limit > high && limit - high < reach) high = limit;
+    if (limit < low && low - limit < reach) low = limit;
+  }
+  const pad = Math.max((high - low) * 0.08, Math.abs(high) * 0.005, 1e-6);
+  return { min: low >= 0 && low - pad < 0 ? 0 : low - pad, max: high + pad };
+}
+
+export function option(picture: Picture) {
+  const { windows, from, to, point, palette, em } = picture;
+  const middle = (w: Window) => (Date.parse(w.from) + Date.parse(w.to)) / 2;
+  const alone = isolated(windows.map((w) => w.mean));
+  const limits = point.limits.flatMap((l) => {
+    const value = l.above ?? l.below;
+    return value == null ? [] : [{ value, severity: l.severity, above: l.above != null }];
+  });
+  const { min, max } = scale(windows, limits.map((l) => l.value));
+  const text = { color: palette.ink3, fontSize: em * 0.75, fontFamily: "inherit" };
+  const quiet = { silent: true, showSymbol: false, lineStyle: { width: 0 }, animation: false };
+  return {
+    animation: false,
+    textStyle: { fontFamily: "system-ui, sans-serif" },
+    grid: { ...PLOT, left: (PLOT.left * em) / 16, right: (PLOT.right * em) / 16, bottom: (PLOT.bottom * em) / 16 },
+    xAxis: {
+      type: "time",
+      min: from,
+      max: to,
+      splitNumber: 6,
+      axisLine: { lineStyle: { color: palette.line } },
+      axisTick: { show: false },
+      axisLabel: { ...text, hideOverlap: true, formatter: (ms: number) => picture.axis(ms) },
+      axisPointer: { show: true, lineStyle: { color: palette.ink3 }, label: { show: false } },
+    },
+    yAxis: {
+      type: "value",
+      min,
+      max,
+      splitNumber: 4,
+      axisLabel: { ...text, showMinLabel: false, showMaxLabel: false, formatter: (v: number) => figure(v, point.decimals) },
+      splitLine: { lineStyle: { color: palette.line } },
+    },
+    dataZoom: [{ type: "inside", filterMode: "none", minValueSpan: 60_000, zoomOnMouseWheel: true, moveOnMouseMove: true, throttle: 60 }],
+    tooltip: {
+      trigger: "axis",
+      confine: true,
+      transitionDuration: 0,
+      className: "chart-tip",
+      formatter: (items: { value: [number, number] }[]) => picture.tooltip(items[0]?.value[0] ?? 0),
+    },
+    series: [
+      { ...quiet, name: "min", type: "line", stack: "band", stackStrategy: "all", data: windows.map((w) => [middle(w), w.min]) },
+      {
+        ...quiet,
+        name: "band",
+        type: "line",
+        stack: "band",
+        stackStrategy: "all",
+        areaStyle: { color: palette.chartBand, opacity: 1 },
+        data: windows.map((w) => [middle(w), w.max == null || w.min == null ? null : w.max - w.min]),
+      },
+      {
+        name: "mean",
+        type: "line",
+        connectNulls: false,
+        symbol: "circle",
+        showAllSymbol: true,
+        symbolSize: (_: unknown, { dataIndex }: { dataIndex: number }) => (alone[dataIndex] ? 5 : 0),
+        itemStyle: { color: palette.chartLine },
+        lineStyle: { color: palette.chartLine, width: em / 9 },
+        data: windows.map((w) => [middle(w), w.mean]),
+        markLine: {
+          silent: true,
+          symbol: "none",
+          data: limits
+            .filter((l) => l.value >= min && l.value <= max)
+            .map((l) => ({
+              yAxis: l.value,
+              lineStyle: { color: palette[l.severity], type: "dashed", width: 1.5 },
+              label: { ...text, color: palette.ink2, position: "end", formatter: `${l.above ? "≤" : "≥"} ${figure(l.value, point.decimals)}` },
+            })),
+        },
+        markArea: {
+          silent: true,
+          data: picture.alerts.map((a) => [
+            { xAxis: Math.max(Date.parse(a.started_at), from), itemStyle: { color: palette[a.severity], opacity: 0.13 } },
+            { xAxis: Math.min(a.resolved_at ? Date.parse(a.resolved_at) : to, to) },
+          ]),
+        },
+      },
+    ],
+  };
+}
+
+/** `14:02`; `05-04 14:02` where the span is longer than a day. */
+export const axisWords = (spanMs: number, day: (ms: number) => string) => (ms: number) =>
+  spanMs <= 86_400_000 ? hourMinute(ms) : spanMs <= 8 * 86_400_000 ? `${day(ms).slice(5)} ${hourMinute(ms)}` : day(ms).slice(5);
