@@ -19,7 +19,13 @@ pub struct ConfigFault {
 
 impl ConfigFault {
     /// A fault at a byte offset of `text` (clamped to its end).
-    pub fn at(file: &str, text: &str, offset: usize, what: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn at(
+        file: &str,
+        text: &str,
+        offset: usize,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
         let mut offset = offset.min(text.len());
         while !text.is_char_boundary(offset) {
             offset -= 1;
@@ -55,7 +61,9 @@ mod tests {
     #[test]
     fn offsets_become_lines_and_columns_in_characters() {
         let text = "a = 1\n名 = 2\nc = 3";
-        for (offset, line, column) in [(0, 1, 1), (4, 1, 5), (6, 2, 1), (12, 2, 5), (usize::MAX, 3, 6), (7, 2, 1)] {
+        for (offset, line, column) in
+            [(0, 1, 1), (4, 1, 5), (6, 2, 1), (12, 2, 5), (usize::MAX, 3, 6), (7, 2, 1)]
+        {
             let fault = ConfigFault::at("f.toml", text, offset, "w", "h");
             assert_eq!((fault.line, fault.column), (line, column), "{offset}");
         }

@@ -79,7 +79,11 @@ impl PointId {
         let mut parts = text.splitn(3, '/');
         let mut next = || parts.next().unwrap_or_default();
         let (gateway, device, key) = (next(), next(), next());
-        Ok(Self { gateway: GatewayId::new(gateway)?, device: DeviceId::new(device)?, key: PointKey::new(key)? })
+        Ok(Self {
+            gateway: GatewayId::new(gateway)?,
+            device: DeviceId::new(device)?,
+            key: PointKey::new(key)?,
+        })
     }
 }
 
