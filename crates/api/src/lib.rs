@@ -6,10 +6,10 @@
 //! console ── asset ────► files
 //! ```
 //!
-//! The room knows no store, no engine and no MQTT: it asks a [`Backend`] and shows what it says. It never opens a file, and
+//! The room knows no store, no engine at work and no MQTT: it asks a [`Backend`] and shows what it says. It never opens a file, and
 //! it listens on the loopback interface only, until there is access control.
 //!
-//! Reading order: [`view`] (what is said), [`backend`] (who is asked), [`routes`] (where), then the handlers, [`live`] and
+//! Reading order: [`view`] (what is said), [`present`] (how it is said), [`backend`] (who is asked), [`routes`] (where), then the handlers, [`live`] and
 //! [`streams`] (what happens), [`guard`] (who may ask), [`serve`] (listening and ending).
 
 // The macro that describes handlers repeats the full names of their parameters.
@@ -26,6 +26,7 @@ pub mod limits;
 pub mod live;
 pub mod openapi;
 pub mod points;
+pub mod present;
 pub mod problem;
 pub mod query;
 pub mod routes;
@@ -38,6 +39,7 @@ pub mod zone;
 pub use backend::{AlertsQuery, Backend, BackendError, LogEntry, PhaseFilter, ReadingsQuery};
 pub use limits::Limits;
 pub use live::Live;
+pub use present::{GatewayFacts, PointFacts, Presenter};
 pub use routes::{Settings, router};
 pub use serve::{ServeError, check_address, listen, serve};
 pub use zone::{Zone, ZoneError};

@@ -59,18 +59,18 @@ pub enum SubjectType {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Rule {
     /// Stable id.
-    #[schema(example = "irrigation-ec-high")]
+    #[schema(example = "water-ec-high")]
     pub id: String,
     /// What people call it.
     pub name: Name,
-    /// Colour of its alerts.
+    /// The worst colour of its alerts.
     pub severity: Severity,
     /// What it watches for.
     pub kind: RuleKind,
     /// Which measurement it watches; null for gateways and for every measurement.
     pub measurement: Option<String>,
     /// The condition in words and numbers.
-    #[schema(example = "> 2 for 10 min, clears at 1.8")]
+    #[schema(example = "> 700 yellow, > 3000 red, for 1 min, clears at 650, 2800")]
     pub condition: String,
     /// The standard or the person it comes from.
     pub source: String,
@@ -120,15 +120,17 @@ pub struct Alert {
     pub rule: String,
     /// Name of the rule.
     pub rule_name: Name,
-    /// Its colour.
+    /// Its colour now; after the end the last one.
     pub severity: Severity,
+    /// Its worst colour.
+    pub worst_severity: Severity,
     /// Where it is in its life.
     pub phase: Phase,
     /// What the rule watches for.
     pub kind: RuleKind,
     /// What it is about.
     pub subject: Subject,
-    /// Where; null if the gateway belongs to no base.
+    /// Where; null if the gateway belongs to no base, the breadcrumb is then the first city.
     pub base: Option<BaseRef>,
     /// From the city down to the base.
     pub breadcrumb: Vec<Crumb>,
@@ -138,7 +140,7 @@ pub struct Alert {
     pub fired_at: Option<Time>,
     /// When it was over.
     pub resolved_at: Option<Time>,
-    /// Who has seen it.
+    /// Who has seen it; null again once it has become worse than what was seen.
     pub acknowledged: Option<Acknowledged>,
     /// The value that last touched it.
     pub value: Option<f64>,
@@ -146,7 +148,7 @@ pub struct Alert {
     pub threshold: Option<f64>,
     /// The worst value so far.
     pub peak: Option<f64>,
-    /// Unit of the values; empty for gateways.
+    /// Unit of the values; `ms` for silence, whose `threshold` is a duration.
     pub unit: String,
     /// True if it was found in late data and paged nobody.
     pub late: bool,

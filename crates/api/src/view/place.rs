@@ -37,11 +37,11 @@ pub enum Position {
 pub enum State {
     /// Nothing needs anybody.
     Ok,
-    /// A mild alert, or data is incomplete.
+    /// A blue or yellow alert fires, or a gateway is offline.
     Attention,
-    /// A severe alert is open.
+    /// An orange or red alert fires.
     Alert,
-    /// Nothing is known.
+    /// Nothing is known: no reading with a value is younger than an hour.
     NoData,
 }
 
@@ -95,7 +95,7 @@ pub struct Crumb {
     pub name: Name,
 }
 
-/// Open alerts by colour.
+/// Firing alerts by colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct AlertCounts {
     /// 蓝
@@ -120,12 +120,14 @@ pub struct Rollup {
     pub level: Level,
     /// In one word.
     pub state: State,
-    /// Colour of its worst open alert.
+    /// Colour of its worst firing alert.
     pub worst_severity: Option<Severity>,
     /// Bases below.
     pub bases: u64,
-    /// Bases that are not `ok`.
+    /// Bases in `attention` or `alert`.
     pub bases_attention: u64,
+    /// Bases in `no_data`.
+    pub bases_no_data: u64,
     /// Gateways below.
     pub gateways: u64,
     /// Gateways connected now.
@@ -134,9 +136,9 @@ pub struct Rollup {
     pub points: u64,
     /// Completeness of the last hour.
     pub completeness_1h: Completeness,
-    /// Open alerts.
+    /// Firing alerts.
     pub alerts: AlertCounts,
-    /// The newest reading below.
+    /// The newest reading with a value below.
     pub last_reading_at: Option<Time>,
 }
 

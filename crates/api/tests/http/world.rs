@@ -123,6 +123,7 @@ pub fn alert(id: u64, base: &str) -> Alert {
         rule: "soil-dry".to_owned(),
         rule_name: Name { zh: "土壤偏干".to_owned(), en: "Soil too dry".to_owned() },
         severity: Severity::Orange,
+        worst_severity: Severity::Red,
         phase: Phase::Firing,
         kind: RuleKind::Below,
         subject: Subject { kind: SubjectType::Point, id: POINT.to_owned(), name: Name::default() },
@@ -215,6 +216,7 @@ impl Backend for World {
             worst_severity: None,
             bases: 1,
             bases_attention: 0,
+            bases_no_data: 0,
             gateways: 1,
             gateways_online: 1,
             points: 1,
@@ -232,7 +234,9 @@ impl Backend for World {
 
     fn node(&self, id: &str) -> Result<NodePage, BackendError> {
         let one = |id: &str| self.rollups(id, 0).map(|mut all| all.remove(0));
-        let child = |id: &&str| Ok(NodeWithRollup { node: node(id)?, rollup: one(id)? });
+        let child = |id: &&str| -> Result<_, BackendError> {
+            Ok(NodeWithRollup { node: node(id)?, rollup: one(id)? })
+        };
         Ok(NodePage {
             node: node(id)?,
             breadcrumb: breadcrumb(id)?,
