@@ -135,6 +135,7 @@ pub struct Batch {
     /// Consecutive, without holes.
     pub entries: Vec<Entry>,
     /// CRC-32C over the payloads of all records of this epoch before `first`; two writers in one epoch differ in it.
+    /// A gap is only ever the first entry: then this is the chain *after* the gap, taken over unchecked by the centre.
     pub chain: u32,
     /// What the gateway believes to be committed: one past the highest.
     pub acked: Seq,

@@ -1,0 +1,220 @@
+//! What may be forgotten: release on a central ack, trim past keep-behind, evict under quota. Also the spare.
+
+use std::collections::HashSet;
+
+use sitian_model::{Epoch, Gap, GapReason, Seq, Span};
+
+use crate::disk::{Disk, DiskFault};
+use crate::frame::Mark;
+use crate::log::{Evicted, Spool, Stream};
+use crate::segment::{Segment, file_name, scan};
+
+/// Segments that are always allowed, whatever the quota: two for marks, the one being written, the spare.
+const SEGMENTS_MIN: u64 = 4;
+
+impl<D: Disk> Spool<D> {
+    /// Everything of `epoch` below `committed` is stored centrally. A smaller number than before is a rewind: the
+    /// centre has forgotten. Numbers beyond what was written are clamped. Trims what is past keep-behind; noted on
+    /// disk with a later commit. Unknown epochs are ignored.
+    pub fn release(&mut self, epoch: Epoch, committed: Seq) {
+        let Some(stream) = self.stream_mut(epoch) else { return };
+        stream.acked = committed.min(stream.written);
+        stream.acked_high = stream.acked_high.max(stream.acked);
+        let acked = stream.acked;
+        if self.fault.is_some() {
+            self.pending.retain(|p| p.epoch != epoch || p.seq >= acked);
+            self.pending_bytes = self.pending.iter().map(|p| p.payload.len()).sum();
+        }
+        self.trim();
+        self.forget_empty_streams();
+    }
+
+    /// Removes acknowledged segments that are past keep-behind; never the newest two, which carry the marks.
+    fn trim(&mut self) {
+        let before = self.newest_ms.saturating_sub(self.limits.keep_behind_ms);
+        let marks_from = self.segments.keys().rev().nth(1).copied().unwrap_or(0);
+        let old =
+            |spool: &Self, n: &u64, s: &Segment| *n < marks_from && s.until < before && spool.is_acked(s);
+        let numbers: Vec<u64> =
+            self.segments.iter().filter(|(n, s)| old(self, n, s)).map(|(n, _)| *n).collect();
+        for number in numbers {
+            if !self.remove_acked(number) {
+                break;
+            }
+        }
+    }
+
+    fn is_acked(&self, segment: &Segment) -> bool {
+        self.stream(segment.epoch).is_none_or(|stream| segment.end <= stream.acked)
+    }
+
+    /// Notes the ack first if the removal depends on one that is not on disk yet.
+    fn remove_acked(&mut self, number: u64) -> bool {
+        let Some(segment) = self.segments.get(&number) else { return false };
+        let noted = |s: &Stream| s.acked_noted >= segment.end;
+        let epoch = segment.epoch;
+        if let Some(stream) = self.stream(epoch)
+            && !noted(stream)
+        {
+            let mark = Mark::Ack { epoch, committed: stream.acked };
+            self.write_marks(&[mark]);
+        }
+        self.remove_segment(number)
+    }
+
+    /// False if the disk refused; the segment then stays.
+    fn remove_segment(&mut self, number: u64) -> bool {
+        let Some(segment) = self.segments.get(&number) else { return false };
+        if self.disk.remove(&segment.name).is_err() {
+            return false;
+        }
+        self.segments.remove(&number);
+        if self.current == Some(number) {
+            self.current = None;
+        }
+        self.cursors.forget_segment(number);
+        true
+    }
+
+    /// Removes every segment of an epoch and the epoch itself.
+    pub(crate) fn drop_epoch(&mut self, epoch: Epoch) {
+        let numbers: Vec<u64> =
+            self.segments.iter().filter(|(_, s)| s.epoch == epoch).map(|(n, _)| *n).collect();
+        let gone = numbers.into_iter().filter(|n| !self.remove_segment(*n)).count() == 0;
+        if gone {
+            self.streams.retain(|s| s.epoch != epoch);
+        }
+    }
+
+    /// Epochs without a segment stay only while they are live, in memory, or have a gap to announce; of the latter as
+    /// many as a new segment can repeat.
+    fn forget_empty_streams(&mut self) {
+        let mut alive: HashSet<Epoch> = self.segments.values().map(|s| s.epoch).collect();
+        alive.extend(self.pending.iter().map(|p| p.epoch));
+        alive.insert(self.live);
+        self.streams.retain(|s| alive.contains(&s.epoch) || s.evicted.is_some_and(|e| e.last >= s.acked));
+        let excess =
+            self.streams.iter().filter(|s| s.evicted.is_some()).count().saturating_sub(self.marks_max() / 2);
+        for _ in 0..excess {
+            let Some(at) = self.streams.iter().position(|s| s.evicted.is_some()) else { return };
+            if alive.contains(&self.streams[at].epoch) {
+                self.streams[at].evicted = None;
+            } else {
+                self.streams.remove(at);
+            }
+        }
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        let segments: u64 = self.segments.values().map(|s| s.len).sum();
+        let unreadable: u64 = self.unreadable.iter().map(|(_, len)| len).sum();
+        segments + unreadable + self.spare.map_or(0, |_| self.limits.segment_bytes)
+    }
+
+    /// The quota in force.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.limits.bytes_max.max(SEGMENTS_MIN * self.limits.segment_bytes)
+    }
+
+    /// Has a spare segment ready for the next roll-over, if the disk allows; after a refusal asks less and less often.
+    pub(crate) fn reserve_spare(&mut self) {
+        if self.spare.is_some() {
+            return;
+        }
+        if self.spare_commits_to_skip > 0 {
+            self.spare_commits_to_skip -= 1;
+            return;
+        }
+        match self.create_segment_file() {
+            Ok(number) => (self.spare, self.spare_faults) = (Some(number), 0),
+            Err(_) => {
+                self.spare_commits_to_skip = 4 << self.spare_faults.min(4);
+                self.spare_faults = self.spare_faults.saturating_add(1);
+            }
+        }
+    }
+
+    /// Creates a zeroed segment file; makes room under the quota, and a little when the disk is full: if that is not
+    /// enough, others take what is freed, and there is no point in giving them everything.
+    pub(crate) fn create_segment_file(&mut self) -> Result<u64, DiskFault> {
+        while self.bytes() + self.limits.segment_bytes > self.bytes_max() {
+            if !self.make_room() {
+                return Err(DiskFault::Full);
+            }
+        }
+        let mut tries_left = 2;
+        loop {
+            let number = self.number_next;
+            self.number_next += 1;
+            match self.disk.create(&file_name(number), self.limits.segment_bytes) {
+                Ok(()) => return Ok(number),
+                Err(DiskFault::Full) if tries_left > 0 && self.make_room() => {
+                    tries_left -= 1;
+                    self.number_next = number;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Removes one file: one that cannot be read, else the oldest acknowledged segment, else the oldest of all, which
+    /// then becomes a gap. False if there is nothing that may go.
+    fn make_room(&mut self) -> bool {
+        if let Some((name, _)) = self.unreadable.first() {
+            let gone = self.disk.remove(name).is_ok();
+            if gone {
+                self.unreadable.remove(0);
+            }
+            return gone;
+        }
+        let open = self.current;
+        let removable = || self.segments.iter().filter(|(n, _)| Some(**n) != open);
+        let acked = removable().find(|(_, s)| self.is_acked(s)).map(|(n, _)| *n);
+        if let Some(number) = acked {
+            return self.remove_acked(number);
+        }
+        let Some(number) = removable().map(|(n, _)| *n).next() else { return false };
+        self.evict(number)
+    }
+
+    /// Removes a segment that is not acknowledged and remembers the gap.
+    fn evict(&mut self, number: u64) -> bool {
+        let Some(segment) = self.segments.get(&number).cloned() else { return false };
+        let Some(stream) = self.stream(segment.epoch) else { return false };
+        // Whatever lies between the acked records and this segment went before it.
+        let first = stream.acked;
+        let unacked = first.max(segment.first)..segment.end;
+        let before = stream.evicted.filter(|e| e.last >= first);
+        let scanned = scan(&mut self.disk, number, &segment, unacked.clone(), true).unwrap_or_default();
+        let span = match (before.and_then(|e| e.span), scanned.span) {
+            (Some(a), Some(b)) => Some(Span { from: a.from.min(b.from), to: a.to.max(b.to) }),
+            (a, b) => a.or(b),
+        };
+        let evicted = Evicted { first, last: segment.end.saturating_sub(1), span, chain: segment.chain_end };
+        let Some(stream) = self.stream_mut(segment.epoch) else { return false };
+        let counted = unacked.start.max(stream.damage_counted);
+        stream.damage_counted = stream.damage_counted.max(segment.end);
+        (stream.evicted, stream.evicted_noted) = (Some(evicted), false);
+        self.lost += segment.end.saturating_sub(counted);
+        let Evicted { first, last, span, chain } = evicted;
+        self.write_marks(&[Mark::Gap { epoch: segment.epoch, first, last, span, chain }]);
+        let gone = self.remove_segment(number);
+        self.forget_empty_streams();
+        gone
+    }
+
+    /// The gap that stands for everything from `from` up to `to`, which no segment holds any more.
+    pub(crate) fn gap_before(stream: &Stream, from: Seq, to: Seq) -> Gap {
+        let last = to.saturating_sub(1);
+        if let Some(evicted) = stream.evicted.filter(|e| e.first <= from && from <= e.last) {
+            let last = last.min(evicted.last);
+            return Gap { first: from, last, reason: GapReason::Evicted, span: evicted.span };
+        }
+        if from < stream.acked_high {
+            let last = last.min(stream.acked_high - 1);
+            return Gap { first: from, last, reason: GapReason::Trimmed, span: None };
+        }
+        Gap { first: from, last, reason: GapReason::Evicted, span: None }
+    }
+}

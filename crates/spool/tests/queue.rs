@@ -1,0 +1,272 @@
+//! The ordinary life of the queue: append, commit, read, release, trim, evict, seal, relabel.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "simulated/disk.rs"]
+mod disk;
+#[path = "simulated/truth.rs"]
+mod truth;
+
+use disk::MemoryDisk;
+use sitian_model::{Entry, Gap, GapReason, Held};
+use sitian_spool::{Durable, Limits, Spool};
+use truth::{append, drain, end, epoch, gaps, missing, small, span};
+
+fn fresh(limits: Limits) -> Spool<MemoryDisk> {
+    let (mut spool, _) = Spool::open(MemoryDisk::default(), limits, epoch(1));
+    spool.set_manifest(b"manifest one").unwrap();
+    spool
+}
+
+fn fill(spool: &mut Spool<MemoryDisk>, range: std::ops::Range<u64>) {
+    for seq in range {
+        append(spool, seq);
+        spool.commit().unwrap();
+    }
+}
+
+fn reopen(spool: Spool<MemoryDisk>, limits: Limits, fresh: u8) -> Spool<MemoryDisk> {
+    Spool::open(spool.into_disk().process_death(), limits, epoch(fresh)).0
+}
+
+#[test]
+fn a_record_is_readable_once_it_is_committed_and_not_before() {
+    let mut spool = fresh(small());
+    append(&mut spool, 0);
+    assert_eq!(spool.held(), []);
+    assert_eq!(spool.commit(), Ok(Durable { epoch: epoch(1), end: 1 }));
+    assert_eq!(spool.held(), [Held { epoch: epoch(1), oldest: 0, end: 1, acked: 0 }]);
+    append(&mut spool, 1);
+    assert_eq!(drain(&mut spool, epoch(1), 0).len(), 1);
+}
+
+#[test]
+fn one_commit_costs_one_write_and_one_sync() {
+    let mut spool = fresh(Limits::default());
+    fill(&mut spool, 0..2);
+    let before = (spool.state(), spool.into_disk());
+    let (mut spool, _) = Spool::open(before.1.process_death(), Limits::default(), epoch(2));
+    fill(&mut spool, 0..1);
+    let disk = spool.into_disk();
+    let (calls, syncs) = (disk.calls, disk.syncs);
+    let (mut spool, _) = Spool::open(disk, Limits::default(), epoch(3));
+    fill(&mut spool, 0..101);
+    let disk = spool.into_disk();
+    // The first commit opens a segment (two writes) and a spare is created; then one write and one sync each.
+    assert_eq!((disk.calls - calls, disk.syncs - syncs), (3 + 1 + 200, 101));
+}
+
+#[test]
+fn an_idle_start_leaves_nothing_but_one_spare_however_often() {
+    let mut disk = MemoryDisk::default();
+    for n in 0..20 {
+        let (spool, recovery) = Spool::open(disk.process_death(), small(), epoch(n));
+        assert_eq!((recovery.segments, spool.held()), (0, vec![]));
+        disk = spool.into_disk();
+        assert_eq!(disk.files.len(), 1);
+    }
+}
+
+#[test]
+fn records_manifests_and_acks_survive_a_restart_under_their_labels() {
+    let mut spool = fresh(small());
+    fill(&mut spool, 0..200);
+    spool.release(epoch(1), 100);
+    fill(&mut spool, 200..201);
+    let mut spool = reopen(spool, small(), 2);
+    assert_eq!(spool.held(), [Held { epoch: epoch(1), oldest: 0, end: 201, acked: 100 }]);
+    let all = drain(&mut spool, epoch(1), 0);
+    assert_eq!((gaps(&all), end(&all, 0)), ((201, vec![]), 201));
+    assert_eq!(spool.manifest(epoch(1)), Some(b"manifest one".to_vec()));
+    append(&mut spool, 0);
+    spool.commit().unwrap();
+    assert_eq!(spool.held().len(), 2);
+}
+
+#[test]
+fn a_read_gives_at_least_one_entry_and_at_most_its_bytes() {
+    let mut spool = fresh(small());
+    fill(&mut spool, 0..60);
+    for (from, bytes_max) in [(0, 1), (7, 1), (0, 700), (3, 5000), (59, 1), (60, 100), (99, 100)] {
+        let run = spool.read(epoch(1), from, bytes_max).unwrap();
+        let bytes: usize =
+            run.entries.iter().map(|e| if let Entry::Record(r) = e { r.len() } else { 0 }).sum();
+        assert!(bytes <= bytes_max || run.entries.len() == 1, "{from} {bytes_max}");
+        assert_eq!(run.entries.is_empty(), from >= 60);
+        assert_eq!(run.chain, truth::chain(epoch(1), from.min(60)));
+    }
+    let probe = spool.read(epoch(1), 33, 0).unwrap();
+    assert_eq!((probe.first, probe.entries.len(), probe.chain), (33, 0, truth::chain(epoch(1), 33)));
+}
+
+#[test]
+fn reading_a_backlog_in_order_reads_the_disk_once() {
+    let limits = Limits { segment_bytes: 1 << 20, bytes_max: 1 << 30, ..Limits::default() };
+    let mut spool = fresh(limits);
+    for seq in 0..20_000 {
+        append(&mut spool, seq);
+        if seq % 10 == 9 {
+            spool.commit().unwrap();
+        }
+    }
+    let (mut spool, _) = Spool::open(spool.into_disk().process_death(), limits, epoch(2));
+    let (mut next, mut bytes) = (0, 0);
+    loop {
+        let run = spool.read(epoch(1), next, 48 * 1024).unwrap();
+        if run.entries.is_empty() {
+            break;
+        }
+        next += run.entries.len() as u64;
+        bytes += run
+            .entries
+            .iter()
+            .map(|e| if let Entry::Record(r) = e { r.len() as u64 } else { 0 })
+            .sum::<u64>();
+    }
+    let read = spool.into_disk().bytes_read;
+    assert_eq!(next, 20_000);
+    assert!(read < 5 * bytes, "{read} bytes read for {bytes}");
+}
+
+#[test]
+fn opening_reads_headers_and_two_segments_whatever_the_backlog() {
+    let limits = Limits { bytes_max: 1 << 30, ..small() };
+    let mut spool = fresh(limits);
+    fill(&mut spool, 0..4000);
+    let (spool, recovery) = Spool::open(spool.into_disk().process_death(), limits, epoch(2));
+    assert!(recovery.segments > 150);
+    let read = spool.into_disk().bytes_read;
+    assert!(read < 160 * recovery.segments as u64 + 64 * 1024, "{read}");
+}
+
+#[test]
+fn acked_records_are_kept_behind_and_then_trimmed() {
+    let limits = Limits { keep_behind_ms: 100_000, ..small() };
+    let mut spool = fresh(limits);
+    fill(&mut spool, 0..300);
+    spool.release(epoch(1), 300);
+    let oldest = spool.held()[0].oldest;
+    assert!((150..=200).contains(&oldest), "{oldest}");
+    // The centre has forgotten everything: what is kept is sent again, the rest is a gap that says why.
+    spool.release(epoch(1), 0);
+    let all = drain(&mut spool, epoch(1), 0);
+    let expected = Gap { first: 0, last: oldest - 1, reason: GapReason::Trimmed, span: None };
+    assert_eq!(gaps(&all), ((300 - oldest) as usize, vec![expected]));
+    assert_eq!(spool.state().lost, 0);
+}
+
+#[test]
+fn a_full_spool_evicts_the_oldest_and_says_exactly_what() {
+    let limits = Limits { bytes_max: 80 * 1024, ..small() };
+    let mut spool = fresh(limits);
+    fill(&mut spool, 0..400);
+    let state = spool.state();
+    assert!(state.bytes <= state.bytes_max && state.healthy);
+    let oldest = spool.held()[0].oldest;
+    for start in 0..2 {
+        let all = drain(&mut spool, epoch(1), 0);
+        let (records, found) = gaps(&all);
+        assert_eq!((records as u64, end(&all, 0)), (400 - oldest, 400));
+        let [gap] = found[..] else { panic!("{found:?}") };
+        let time = gap.span.unwrap();
+        assert_eq!((gap.first, gap.last, gap.reason), (0, oldest - 1, GapReason::Evicted));
+        assert_eq!((time.from, time.to), (span(0).from, span(oldest - 1).to));
+        assert_eq!(spool.state().lost, if start == 0 { oldest } else { 0 });
+        spool = reopen(spool, limits, 2 + start);
+    }
+}
+
+#[test]
+fn acked_records_go_before_unacked_ones_under_quota() {
+    let limits = Limits { bytes_max: 80 * 1024, ..small() };
+    let mut spool = fresh(limits);
+    fill(&mut spool, 0..60);
+    spool.seal(epoch(2));
+    for seq in 0..400 {
+        append(&mut spool, seq);
+        spool.commit().unwrap();
+        spool.release(epoch(2), seq);
+    }
+    assert_eq!(gaps(&drain(&mut spool, epoch(1), 0)), (60, vec![]));
+    assert_eq!(spool.state().lost, 0);
+}
+
+#[test]
+fn an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_that_is_acked() {
+    let limits = Limits { bytes_max: 64 * 1024, ..small() };
+    let mut spool = fresh(limits);
+    fill(&mut spool, 0..30);
+    spool.seal(epoch(2));
+    fill(&mut spool, 0..300);
+    let mut spool = reopen(spool, limits, 3);
+    assert_eq!(spool.held()[0], Held { epoch: epoch(1), oldest: 30, end: 30, acked: 0 });
+    let all = drain(&mut spool, epoch(1), 0);
+    assert_eq!((missing(&all, GapReason::Evicted), gaps(&all).0), (30, 0));
+    assert!(spool.manifest(epoch(1)).is_some());
+    spool.release(epoch(1), 30);
+    assert_eq!(spool.held().len(), 1);
+}
+
+#[test]
+fn boots_beyond_counting_keep_the_spool_within_its_limits() {
+    let limits = Limits { bytes_max: 64 * 1024, ..small() };
+    let mut disk = MemoryDisk::default();
+    for n in 1..=250 {
+        let (mut spool, _) = Spool::open(disk.process_death(), limits, epoch(n));
+        fill(&mut spool, 0..1);
+        let state = spool.state();
+        assert!(state.bytes <= state.bytes_max && spool.held().len() <= 64);
+        disk = spool.into_disk();
+    }
+}
+
+#[test]
+fn a_sealed_epoch_drains_beside_the_new_one() {
+    let mut spool = fresh(small());
+    fill(&mut spool, 0..50);
+    append(&mut spool, 50);
+    spool.seal(epoch(2));
+    spool.set_manifest(b"manifest two").unwrap();
+    append(&mut spool, 0);
+    assert_eq!(spool.commit(), Ok(Durable { epoch: epoch(2), end: 1 }));
+    assert_eq!(drain(&mut spool, epoch(1), 0).len(), 51);
+    assert_eq!(drain(&mut spool, epoch(2), 0).len(), 1);
+    let mut spool = reopen(spool, small(), 3);
+    assert_eq!(spool.manifest(epoch(1)), Some(b"manifest one".to_vec()));
+    assert_eq!(spool.manifest(epoch(2)), Some(b"manifest two".to_vec()));
+}
+
+#[test]
+fn relabelling_moves_what_is_unacked_and_nothing_else() {
+    let mut spool = fresh(small());
+    fill(&mut spool, 0..120);
+    spool.release(epoch(1), 70);
+    spool.relabel(epoch(1), epoch(2)).unwrap();
+    let mut spool = reopen(spool, small(), 3);
+    let held = spool.held();
+    assert_eq!(held, [Held { epoch: epoch(2), oldest: 0, end: 50, acked: 0 }]);
+    let mut next = 0;
+    while next < 50 {
+        let run = spool.read(epoch(2), next, 3000).unwrap();
+        for entry in run.entries {
+            assert_eq!(entry, Entry::Record(truth::payload(epoch(1), 70 + next)));
+            next += 1;
+        }
+    }
+    assert_eq!(spool.manifest(epoch(2)), Some(b"manifest one".to_vec()));
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_takes_no_label() {
+    let mut spool = fresh(small());
+    assert!(spool.append(&vec![0; 2049], span(0)).is_err());
+    assert!(spool.set_manifest(&vec![0; 2049]).is_err());
+    fill(&mut spool, 0..1);
+    // The largest manifest, the largest record and their marks fit a segment.
+    spool.seal(epoch(2));
+    spool.set_manifest(&[7; 2048]).unwrap();
+    for _ in 0..20 {
+        spool.append(&vec![9; 2048], span(0)).unwrap();
+    }
+    spool.commit().unwrap();
+    assert_eq!(spool.held()[1].end, 20);
+}
