@@ -1,6 +1,8 @@
 //! What is not asked well is refused in one form, and says nothing about the inside.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use serde_json::json;
@@ -181,52 +183,36 @@ async fn no_path_leads_to_a_file() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_so_many_large_queries_run_at_once() {
     let served = served_with(|settings| {
         settings.limits.queries = 1;
         settings.limits.query_wait = Duration::ZERO;
     })
     .await;
-    let target = format!("/api/v1/points/{POINT}/readings");
-    let mut first = None;
-    {
-        let world = std::sync::Arc::clone(&served.world);
-        let (held, holding) = tokio::sync::oneshot::channel();
-        let (free, freed) = std::sync::mpsc::channel::<()>();
-        let holder = std::thread::spawn(move || {
-            let _gate = world.gate.lock().unwrap();
-            held.send(()).unwrap();
-            freed.recv().ok();
-        });
-        holding.await.unwrap();
-        for round in 0.. {
-            let (at, asked) = (served.at, target.clone());
-            let query = tokio::spawn(async move { get(at, &asked).await });
-            if round == 0 {
-                first = Some(query);
-                continue;
-            }
-            // Either the first query has its turn by now, or this one took it: at the latest the third is refused.
-            let answer = match tokio::time::timeout(Duration::from_millis(500), query).await {
-                Ok(answer) => answer.unwrap(),
-                Err(_) => continue,
-            };
-            check(&answer, 503, "unavailable", "crowded");
-            assert_eq!(answer.header("retry-after"), Some("2"));
-            assert_eq!(get(served.at, "/api/v1/tree").await.status, 200);
-            break;
-        }
-        drop(free);
-        holder.join().unwrap();
+    let (at, target) = (served.at, format!("/api/v1/points/{POINT}/readings"));
+    let (locked, is_locked) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let world = Arc::clone(&served.world);
+    let holder = std::thread::spawn(move || {
+        let _gate = world.gate.lock().unwrap();
+        locked.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    is_locked.recv().unwrap();
+    let asked = target.clone();
+    let first = tokio::spawn(async move { get(at, &asked).await });
+    while served.world.at_gate.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
     }
-    assert!([200, 503].contains(&first.unwrap().await.unwrap().status));
-    let recovered = async || {
-        while get(served.at, &target).await.status != 200 {
-            tokio::task::yield_now().await;
-        }
-    };
-    recovered().await;
+    let second = get(at, &target).await;
+    check(&second, 503, "unavailable", "crowded");
+    assert_eq!(second.header("retry-after"), Some("2"));
+    assert_eq!(get(at, "/api/v1/tree").await.status, 200);
+    release.send(()).unwrap();
+    assert_eq!(first.await.unwrap().status, 200);
+    holder.join().unwrap();
+    assert_eq!(get(at, &target).await.status, 200);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A world in memory: one city, two towns, two bases, two points, and an alert log that grows when told.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct World {
     pub moisture: Mutex<f64>,
     /// Queries wait here while somebody holds it.
     pub gate: Mutex<()>,
+    /// How many have come that far.
+    pub at_gate: AtomicUsize,
 }
 
 /// A world being served.
@@ -283,6 +286,7 @@ impl Backend for World {
     }
 
     fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError> {
+        self.at_gate.fetch_add(1, Ordering::SeqCst);
         drop(self.gate.lock().unwrap());
         let point = point(id)?;
         let first: i64 = match &query.after {
