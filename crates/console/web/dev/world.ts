@@ -29,7 +29,7 @@ function raise(told: Told): Alert {
     fired_at: iso(told.since + 60_000),
     resolved_at: null,
     acknowledged: null,
-    value: point && told.threshold != null ? valueAt(point, Date.now()) : null,
+    value: point && told.threshold != null ? told.threshold + (told.kind === "above" ? 0.4 : -1.3) : null,
     threshold: told.threshold ?? null,
     peak: null,
     unit: point?.unit ?? "",

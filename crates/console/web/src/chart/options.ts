@@ -17,6 +17,7 @@ export interface Picture {
   palette: Palette;
   /** The em in pixels: larger on the wall. */
   em: number;
+  font: string;
   /** Day before the hour, where more than a day is shown. */
   axis(ms: number): string;
   tooltip(at: number): HTMLElement | "";
@@ -45,11 +46,10 @@ export function option(picture: Picture) {
     return value == null ? [] : [{ value, severity: l.severity, above: l.above != null }];
   });
   const { min, max } = scale(windows, limits.map((l) => l.value));
-  const text = { color: palette.ink3, fontSize: em * 0.75, fontFamily: "inherit" };
+  const text = { color: palette.ink3, fontSize: em * 0.75, fontFamily: picture.font };
   const quiet = { silent: true, showSymbol: false, lineStyle: { width: 0 }, animation: false };
   return {
     animation: false,
-    textStyle: { fontFamily: "system-ui, sans-serif" },
     grid: { ...PLOT, left: (PLOT.left * em) / 16, right: (PLOT.right * em) / 16, bottom: (PLOT.bottom * em) / 16 },
     xAxis: {
       type: "time",

@@ -40,12 +40,13 @@ export function overlap(a: Box, b: Box): number {
   return w > 0 && h > 0 ? w * h : 0;
 }
 
-function spots(disc: Disc, label: Label, gap: number): Spot[] {
+function spots(disc: Disc, label: Label, sheetWidth: number, gap: number): Spot[] {
   const { width, height } = label;
   const [right, left] = [disc.x + disc.r + gap, disc.x - disc.r - gap - width];
   const [above, below] = [disc.y - disc.r - gap - height, disc.y + disc.r + gap];
   const middle = disc.y - height / 2;
-  const centre = disc.x - width / 2;
+  // Above and below, a label may slide to stay on the sheet.
+  const centre = Math.min(Math.max(disc.x - width / 2, 4), sheetWidth - width - 4);
   const box = (x: number, y: number, anchor: Spot["anchor"]): Spot => ({ x, y, width, height, anchor });
   return [
     box(right, middle, "start"),
@@ -60,13 +61,21 @@ function spots(disc: Disc, label: Label, gap: number): Spot[] {
 }
 
 /** One spot per label, most important first; null where nothing but a collision is left. */
-export function placeLabels(discs: Disc[], labels: Label[], sheet: { width: number; height: number }, gap = 6): (Spot | null)[] {
-  const taken: Box[] = discs.map((d) => ({ x: d.x - d.r, y: d.y - d.r, width: 2 * d.r, height: 2 * d.r }));
+export function placeLabels(
+  discs: Disc[],
+  labels: Label[],
+  sheet: { width: number; height: number },
+  signs: Box[] = [],
+  gap = 6,
+): (Spot | null)[] {
+  const around = discs.map((d): Box => ({ x: d.x - d.r, y: d.y - d.r, width: 2 * d.r, height: 2 * d.r }));
+  // A disc's own place does not hinder its label; `around` keeps the index of the disc.
+  const taken: Box[] = [...around, ...signs];
   const placed: (Spot | null)[] = labels.map(() => null);
   const order = labels.map((_, k) => k).sort((a, b) => labels[b]!.priority - labels[a]!.priority || a - b);
   for (const k of order) {
     const inside = (s: Spot) => s.x >= 0 && s.y >= 0 && s.x + s.width <= sheet.width && s.y + s.height <= sheet.height;
-    const free = spots(discs[k]!, labels[k]!, gap).find(
+    const free = spots(discs[k]!, labels[k]!, sheet.width, gap).find(
       (spot) => inside(spot) && taken.every((box, at) => at === k || overlap(box, spot) === 0),
     );
     if (!free) continue;

@@ -3,6 +3,11 @@
 import { computed, ref, watch } from "vue";
 import { useRoute, useRouter } from "vue-router";
 
+const SEEN = "sitian.seen";
+/** When somebody last looked, before now: what fired since is new to them. The first visit finds nothing new. */
+export const lastSeen = Number(localStorage.getItem(SEEN) ?? Date.now());
+window.addEventListener("pagehide", () => localStorage.setItem(SEEN, String(Date.now())));
+
 const STORE = "sitian.operator";
 export const operator = ref(localStorage.getItem(STORE) ?? "");
 watch(operator, (name) => localStorage.setItem(STORE, name));

@@ -1,0 +1,147 @@
+import { describe, expect, test } from "vitest";
+import type { Alert, Rollup, Window } from "../src/api/view.ts";
+import { scale } from "../src/chart/options.ts";
+import { age, stale } from "../src/logic/age.ts";
+import { bytes, figure, hourMinute, percent, plain } from "../src/logic/figures.ts";
+import { overlap, placeLabels, spread, type Disc } from "../src/logic/placement.ts";
+import { graticule, project, roundStep } from "../src/logic/projection.ts";
+import { isolated, lack, missingByCause, stretches, windowFor } from "../src/logic/series.ts";
+import { byNeed, byUrgency, tone } from "../src/logic/state.ts";
+
+test("ages are said as a person would", () => {
+  for (const [ms, unit, count] of [
+    [-500, "now", 0],
+    [999, "now", 0],
+    [1000, "seconds", 1],
+    [59_999, "seconds", 59],
+    [60_000, "minutes", 1],
+    [3_599_000, "minutes", 59],
+    [3_600_000, "hours", 1],
+    [47.9 * 3_600_000, "hours", 47],
+    [48 * 3_600_000, "days", 2],
+  ] as const) expect(age(ms)).toEqual({ unit, count });
+});
+
+test("a reading is stale after three intervals, but not within ten seconds", () => {
+  for (const [ageMs, interval, expected] of [[9_000, 1_000, false], [11_000, 1_000, true], [25_000, 10_000, false], [31_000, 10_000, true]] as const)
+    expect(stale(ageMs, interval)).toBe(expected);
+});
+
+test("figures keep their decimals, their sign, and do not round up to complete", () => {
+  expect(figure(-1.46, 1)).toBe("−1.5");
+  expect(figure(-0.04, 1)).toBe("0.0");
+  expect(figure(null, 1)).toBe("–");
+  expect(percent(0.99999)).toBe("99.9 %");
+  expect(percent(1)).toBe("100 %");
+  expect(percent(null)).toBe("–");
+  expect(plain(2)).toBe("2");
+  expect(plain(2.625)).toBe("2.63");
+  expect(plain(0.1 + 0.2)).toBe("0.3");
+  expect(bytes(3 * 1024 * 1024)).toBe("3.0 MiB");
+  expect(hourMinute(Date.parse("2026-05-04T16:30:00Z"))).toBe("00:30");
+});
+
+test("the worst alert decides the tone, and silence is never green", () => {
+  for (const [state, worst, expected] of [
+    ["ok", null, "ok"],
+    ["attention", null, "attention"],
+    ["attention", "yellow", "yellow"],
+    ["alert", "red", "red"],
+    ["no_data", null, "no_data"],
+    ["no_data", "orange", "orange"],
+  ] as const) expect(tone(state, worst)).toBe(expected);
+});
+
+test("alerts are listed worst first, then oldest first", () => {
+  const alert = (id: number, severity: Alert["severity"], started_at: string) => ({ id, severity, started_at }) as Alert;
+  const list = [alert(1, "blue", "2026-01-01T00:00:00Z"), alert(2, "red", "2026-01-02T00:00:00Z"), alert(3, "red", "2026-01-01T00:00:00Z")];
+  expect(list.sort(byUrgency).map((a) => a.id)).toEqual([3, 2, 1]);
+});
+
+test("places are listed by need", () => {
+  const place = (id: string, state: Rollup["state"], worst: Rollup["worst_severity"], ratio: number) =>
+    ({ id, state, worst_severity: worst, bases: 2, bases_attention: 0, completeness_1h: { expected: 1, stored: 1, ratio } }) as Rollup;
+  const list = [place("fine", "ok", null, 1), place("gaps", "ok", null, 0.9), place("dark", "no_data", null, 0), place("dry", "attention", "blue", 1)];
+  expect(list.sort(byNeed).map((r) => r.id)).toEqual(["dry", "dark", "gaps", "fine"]);
+});
+
+describe("the picture", () => {
+  const sheet = { width: 800, height: 500, padX: 80, padY: 50 };
+  test("north is up, and a kilometre is a kilometre both ways", () => {
+    const p = project([{ longitude: 99.8, latitude: 38.4 }, { longitude: 101.1, latitude: 39.4 }], sheet);
+    expect(p.y(39.4)).toBeLessThan(p.y(38.4));
+    const east = p.x(100 + 1 / (111.32 * Math.cos((38.9 * Math.PI) / 180))) - p.x(100);
+    expect(east).toBeCloseTo(p.scale, 6);
+    expect(p.y(38) - p.y(38 + 1 / 111.32)).toBeCloseTo(p.scale, 6);
+  });
+  test("a lone place does not blow up", () => {
+    const p = project([{ longitude: 100, latitude: 39 }], sheet);
+    expect([p.x(100), p.y(39)]).toEqual([400, 250]);
+    expect(Number.isFinite(p.scale)).toBe(true);
+  });
+  test("degree lines are round", () => {
+    expect(graticule(99.61, 100.39, 4)).toEqual([99.7, 99.8, 99.9, 100, 100.1, 100.2, 100.3]);
+    expect(roundStep(0.19)).toBeCloseTo(0.1);
+    expect(roundStep(7)).toBe(5);
+  });
+  test("discs at one spot are pushed apart, always in the same way", () => {
+    const heap: Disc[] = Array.from({ length: 12 }, () => ({ x: 400, y: 250, r: 20 }));
+    const discs = spread(heap, 10, 800, 500);
+    for (const [i, a] of discs.entries()) for (const b of discs.slice(i + 1)) expect(Math.hypot(a.x - b.x, a.y - b.y)).toBeGreaterThan(45);
+    expect(spread(heap, 10, 800, 500)).toEqual(discs);
+  });
+  test("labels never cover a disc, a sign or one another", () => {
+    const discs: Disc[] = Array.from({ length: 30 }, (_, k) => ({ x: 60 + ((k * 137) % 680), y: 40 + ((k * 89) % 420), r: 12 }));
+    const signs = [{ x: 300, y: 200, width: 8, height: 8 }];
+    const labels = discs.map((_, k) => ({ width: 90, height: 30, priority: k }));
+    const spots = placeLabels(discs, labels, sheet, signs);
+    const placed = spots.filter((s) => s !== null);
+    expect(placed.length).toBeGreaterThan(20);
+    expect(spots[29]).not.toBeNull();
+    for (const [i, a] of placed.entries()) {
+      for (const b of placed.slice(i + 1)) expect(overlap(a, b)).toBe(0);
+      expect(overlap(a, signs[0]!)).toBe(0);
+      expect(a.x >= 0 && a.x + a.width <= 800 && a.y >= 0 && a.y + a.height <= 500).toBe(true);
+    }
+  });
+});
+
+describe("series", () => {
+  const at = (minute: number) => new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
+  const window = (minute: number, count: number, bad: Record<string, number> = {}): Window => ({
+    from: at(minute), to: at(minute + 1), mean: count ? 1 : null, min: count ? 1 : null, max: count ? 2 : null,
+    first: null, last: null, count, uncertain: 0, expected: 60, bad,
+  });
+  test("windows are as narrow as the interval and the count allow", () => {
+    for (const [span, interval, word] of [
+      [3_600_000, 1_000, "30s"],
+      [3_600_000, 60_000, "1m"],
+      [21_600_000, 10_000, "2m"],
+      [86_400_000, 10_000, "10m"],
+      [2_592_000_000, 10_000, "6h"],
+      [40 * 2_592_000_000, 10_000, "1d"],
+    ] as const) expect(windowFor(span, interval).word).toBe(word);
+  });
+  test("a hole says why", () => {
+    expect(lack(window(0, 60)).cause).toBeNull();
+    expect(lack(window(0, 59)).cause).toBeNull();
+    expect(lack(window(0, 10, { timeout: 50 })).cause).toBe("timeout");
+    expect(lack(window(0, 0)).cause).toBe("not_received");
+    expect(lack(window(0, 0, { timeout: 5 })).cause).toBe("not_received");
+  });
+  test("neighbours in the same condition are one stretch", () => {
+    const runs = stretches([window(0, 60), window(1, 0, { timeout: 60 }), window(2, 0, { timeout: 60 }), window(3, 60)]);
+    expect(runs.map((r) => [r.cause, r.missing])).toEqual([[null, 0], ["timeout", 120], [null, 0]]);
+    expect(runs[1]!.to - runs[1]!.from).toBe(120_000);
+  });
+  test("missing readings are summed by cause", () => {
+    expect(missingByCause([window(0, 0), window(1, 20, { timeout: 40 })])).toEqual([["not_received", 60], ["timeout", 40]]);
+  });
+  test("a value between two holes is drawn as a point", () => {
+    expect(isolated([null, 1, null, 2, 3])).toEqual([false, true, false, false, false]);
+  });
+  test("a limit far away does not flatten the values", () => {
+    expect(scale([window(0, 60)], [2.5]).max).toBeGreaterThan(2.5);
+    expect(scale([window(0, 60)], [100]).max).toBeLessThan(3);
+  });
+});
