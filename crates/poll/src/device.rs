@@ -1,0 +1,143 @@
+//! The state of one device: is it awake, prepared, held off, backed off?
+
+use sitian_model::Cause;
+use sitian_profile::Profile;
+
+use crate::{DevicePlan, DeviceStats, Request};
+
+const BACK_OFF_MS_MIN: u64 = 1_000;
+const BACK_OFF_MS_MAX: u64 = 60_000;
+const HOLD_OFF_MS_MIN: u64 = 1_000;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Device {
+    pub(crate) stats: DeviceStats,
+    /// Why the last silent round failed.
+    pub(crate) cause: Option<Cause>,
+    /// A silent device is not asked before this.
+    pub(crate) probe_at: u64,
+    /// The device needs silence until then.
+    ready_at: u64,
+    /// Until then a late reply may come; only the request that it would answer is allowed.
+    hold: Option<(u64, Request)>,
+    /// Replies that may still come.
+    outstanding: u32,
+    /// How many of the profile's pre-reads have been done, and when.
+    prepared: usize,
+    prepared_at: u64,
+    /// Measuring has been started, values come after this.
+    prepare_until: u64,
+}
+
+impl Device {
+    pub(crate) fn is_silent(&self) -> bool {
+        self.stats.silent_rounds > 0
+    }
+
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.stats.silent_rounds == 0 && self.stats.last_answer_ms.is_some()
+    }
+
+    /// Notices that the measurement has to be started again.
+    pub(crate) fn refresh_preparation(&mut self, profile: &Profile, now: u64) {
+        let every = profile.pre_read.iter().map(|pre| u64::from(pre.every_ms)).filter(|ms| *ms > 0).min();
+        if every
+            .is_some_and(|every| self.prepared == profile.pre_read.len() && now >= self.prepared_at + every)
+        {
+            self.prepared = 0;
+        }
+    }
+
+    /// The pre-read that is to be done next, if any.
+    pub(crate) fn pre_read(&self, profile: &Profile) -> Option<usize> {
+        (self.prepared < profile.pre_read.len()).then_some(self.prepared)
+    }
+
+    /// A pre-read was answered.
+    pub(crate) fn prepared(&mut self, pre_read: usize, delay_ms: u32, now: u64) {
+        self.prepared = pre_read + 1;
+        self.prepared_at = now;
+        self.prepare_until = now + u64::from(delay_ms);
+    }
+
+    /// When this request may be sent.
+    pub(crate) fn ready_at(&self, request: &Request) -> u64 {
+        let held = match &self.hold {
+            Some((until, same)) if !same.asks_the_same(request) => *until,
+            _ => 0,
+        };
+        self.ready_at.max(self.prepare_until).max(held)
+    }
+
+    /// Why a round waits that could not begin in time.
+    pub(crate) fn waiting_for(&self, now: u64) -> Cause {
+        match (&self.hold, self.cause) {
+            _ if now <= self.prepare_until && self.prepare_until > 0 => Cause::Preparation,
+            (Some((until, _)), cause) if now <= *until => cause.unwrap_or(Cause::Timeout),
+            _ => Cause::BusOverrun,
+        }
+    }
+
+    pub(crate) fn sent(&mut self, first_attempt: bool) {
+        self.stats.polls += 1;
+        if first_attempt {
+            // The hold-off is over, or it is the same request: whatever was outstanding can do no harm.
+            self.outstanding = 0;
+        }
+    }
+
+    /// The device answered, be it with an exception.
+    pub(crate) fn answered(&mut self, latency_ms: u64, pause_ms: u32, now: u64) {
+        self.stats.last_latency_ms = Some(u32::try_from(latency_ms).unwrap_or(u32::MAX));
+        self.stats.last_answer_ms = Some(now);
+        self.stats.silent_rounds = 0;
+        self.cause = None;
+        self.ready_at = now + u64::from(pause_ms);
+    }
+
+    /// An attempt remained without a valid answer; its reply may still come.
+    pub(crate) fn lost(&mut self, cause: Cause) {
+        self.outstanding += 1;
+        self.cause = Some(cause);
+    }
+
+    /// After lost replies: hold back every other request to this unit.
+    pub(crate) fn hold_off(&mut self, request: Request, now: u64) {
+        let wait = (2 * u64::from(request.timeout_ms)).max(HOLD_OFF_MS_MIN);
+        self.hold = Some((now + wait, request));
+    }
+
+    pub(crate) fn expects_late_replies(&self) -> bool {
+        self.outstanding > 0
+    }
+
+    /// A reply of this unit was seen and discarded.
+    pub(crate) fn late_reply(&mut self) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        if self.outstanding == 0 {
+            self.hold = None;
+        }
+    }
+
+    /// A round ended without any answer. The first time it may be chance; then back-off doubles.
+    pub(crate) fn silent_round(&mut self, cause: Cause, turn_ms: u64, now: u64) {
+        self.stats.silent_rounds = self.stats.silent_rounds.saturating_add(1);
+        self.cause = Some(cause);
+        self.forget_preparation();
+        self.probe_at = match self.stats.silent_rounds {
+            0 | 1 => now,
+            rounds => now + (BACK_OFF_MS_MIN << (rounds - 2).min(6)).min(BACK_OFF_MS_MAX).max(turn_ms),
+        };
+    }
+
+    /// The device may have lost power: it has to be started again.
+    pub(crate) fn forget_preparation(&mut self) {
+        self.prepared = 0;
+        self.prepare_until = 0;
+    }
+
+    /// How often a request may be sent in a row.
+    pub(crate) fn attempts(&self, plan: &DevicePlan) -> u32 {
+        if self.is_silent() { 1 } else { 1 + u32::from(plan.retries) }
+    }
+}
