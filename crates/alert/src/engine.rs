@@ -141,7 +141,9 @@ enum Timer {
 pub struct Engine {
     rules: Arc<Rules>,
     settings: Settings,
+    /// The centre hears since then: the start, or the end of the last deafness.
     started_at: Timestamp,
+    deaf: bool,
     points: HashMap<PointNo, Arc<Watched>>,
     gateways: BTreeMap<GatewayId, Gateway>,
     seen: HashMap<PointNo, Seen>,
@@ -166,6 +168,7 @@ impl Engine {
             rules: Arc::new(rules),
             settings,
             started_at: now,
+            deaf: false,
             points: HashMap::new(),
             gateways: BTreeMap::new(),
             seen: HashMap::new(),

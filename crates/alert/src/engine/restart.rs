@@ -69,6 +69,7 @@ impl Engine {
 
     fn save(&self, piece: &Piece) -> Option<SavedState> {
         let body = match piece {
+            Piece::Counter if self.episodes_begun == 0 => None,
             Piece::Counter => toml::to_string(&CounterText { episodes_begun: self.episodes_begun }).ok(),
             Piece::Lane(key) => self.lanes.get(key).and_then(|lane| {
                 let levels = value_levels(&self.rules, key.rule)?;

@@ -70,6 +70,34 @@ impl Engine {
         }
     }
 
+    /// The centre itself hears nothing (its broker is away, it was suspended): until [`Self::handle_hearing`] nobody's
+    /// silence is held against them. What fires already goes on firing.
+    pub fn handle_deaf(&mut self) {
+        self.deaf = true;
+    }
+
+    /// The centre hears again: everybody gets the patience and the grace of a start.
+    pub fn handle_hearing(&mut self, now: Timestamp) {
+        self.deaf = false;
+        self.started_at = now;
+        let mut again: Vec<SilenceKey> = Vec::new();
+        let dark = self.dark_rules();
+        for (id, gateway) in &mut self.gateways {
+            gateway.back_at = now;
+            if gateway.link == Link::Online {
+                gateway.link = Link::Offline { since: now, heard_at: now };
+            }
+            again.extend(dark.iter().map(|rule| SilenceKey::Gateway(*rule, id.clone())));
+            for point in &gateway.points {
+                let rules = self.points.get(point).map_or(&[] as &[RuleNo], |w| &w.silence_rules);
+                again.extend(rules.iter().map(|rule| SilenceKey::Point(*rule, *point)));
+            }
+        }
+        for key in again {
+            self.review_silence(key, now);
+        }
+    }
+
     /// The rules about gateways that have a say here.
     pub(super) fn dark_rules(&self) -> Vec<RuleNo> {
         let dark = |c: &Condition| matches!(c, Condition::Silence { of: Silent::Gateway, .. });
@@ -116,6 +144,9 @@ impl Engine {
 
     /// Fires or escalates what has run out of patience, and asks to be woken for what comes next.
     pub(super) fn review_silence(&mut self, key: SilenceKey, now: Timestamp) {
+        if self.deaf {
+            return; // reviewed again when the centre hears
+        }
         let rules = self.rules.clone();
         let (SilenceKey::Point(rule, _) | SilenceKey::Gateway(rule, _)) = key;
         let Some(rule) = rules.at(rule.into()) else { return };

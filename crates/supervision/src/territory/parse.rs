@@ -125,7 +125,9 @@ impl Reader<'_> {
             );
         }
         let parent_code = self.parent(level, &raw);
+        let faults = self.faults.len();
         let codes = self.codes(level, &raw, parent_code.as_deref());
+        let codes_sound = faults == self.faults.len(); // a wrong code is told once, not again for every child
         self.range(&raw.longitude, "longitude", 180.0);
         self.range(&raw.latitude, "latitude", 90.0);
         let position = self.position(&raw.position);
@@ -139,7 +141,8 @@ impl Reader<'_> {
             );
         }
         let gateways = self.gateways(level, &raw);
-        let code = codes.iter().find(|code| code.system == "gb2260").map(|code| code.code.clone());
+        let code =
+            codes.iter().find(|code| codes_sound && code.system == "gb2260").map(|code| code.code.clone());
         if self.ids.contains_key(&id) {
             self.fault(start, format!("id {id:?} is taken"), "give every place its own id, over all levels");
         } else {
