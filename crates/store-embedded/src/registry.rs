@@ -1,0 +1,195 @@
+//! Writes what `ingest` decides about gateways, points, epochs, gaps, quarantine and incidents, and reads it back.
+//! Knows no readings.
+
+use rusqlite::{Connection, OptionalExtension, Row as Line, params};
+use sitian_ingest::{Effect, EpochEntry, EpochState, Form, GapCommitted, Incident, PointEntry, Quarantined};
+use sitian_model::{Epoch, GatewayId, Timestamp};
+
+use crate::fault::StoreError;
+use crate::manifest;
+
+mod answers;
+
+pub use answers::{GapStored, IncidentStored, QuarantineStored};
+pub(crate) use answers::{epochs, gaps, incidents, quarantine, raw, restored};
+
+/// Writes one effect; rows are written elsewhere.
+pub(crate) fn write(connection: &Connection, effect: &Effect) -> Result<(), StoreError> {
+    match effect {
+        Effect::Rows(_) => Ok(()),
+        Effect::Point(entry) => write_point(connection, entry),
+        Effect::Epoch(entry) => write_epoch(connection, entry),
+        Effect::Watermark(state) => write_watermark(connection, state),
+        Effect::Gap(gap) => write_gap(connection, gap),
+        Effect::Quarantine(quarantined) => write_quarantine(connection, quarantined),
+        Effect::Incident(incident) => write_incident(connection, incident),
+    }
+}
+
+/// The number of a gateway, given at its first mention.
+fn gateway_no(connection: &Connection, gateway: &GatewayId, at: Timestamp) -> Result<i64, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT no FROM gateway WHERE id = ?1")?
+        .query_row([gateway.as_str()], |line| line.get(0))
+        .optional()?;
+    match found {
+        Some(no) => Ok(no),
+        None => Ok(connection
+            .prepare_cached("INSERT INTO gateway (id, first_ms) VALUES (?1, ?2)")?
+            .insert(params![gateway.as_str(), at.0])?),
+    }
+}
+
+fn write_point(connection: &Connection, entry: &PointEntry) -> Result<(), StoreError> {
+    let gateway = gateway_no(connection, &entry.id.gateway, entry.at)?;
+    let (device, info) = (&entry.device, &entry.info);
+    connection
+        .prepare_cached(
+            "INSERT INTO point VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             ON CONFLICT (no) DO UPDATE SET device_name = ?5, place = ?6, profile = ?7, bus = ?8, device_index = ?9,
+             measurement = ?10, unit = ?11, decimals = ?12, interval_ms = ?13, described_ms = ?14",
+        )?
+        .execute(params![
+            entry.no.0,
+            gateway,
+            entry.id.device.as_str(),
+            entry.id.key.as_str(),
+            device.name,
+            device.place,
+            device.profile,
+            device.bus,
+            info.device,
+            info.measurement,
+            info.unit,
+            info.decimals,
+            info.interval_ms,
+            entry.at.0,
+        ])?;
+    Ok(())
+}
+
+fn write_epoch(connection: &Connection, entry: &EpochEntry) -> Result<(), StoreError> {
+    let gateway = gateway_no(connection, &entry.gateway, entry.at)?;
+    let body = manifest::encode(&entry.manifest);
+    let known = connection
+        .prepare_cached("SELECT no FROM manifest WHERE gateway = ?1 AND body = ?2")?
+        .query_row(params![gateway, body], |line| line.get(0))
+        .optional()?;
+    let manifest: i64 = match known {
+        Some(no) => no,
+        None => connection
+            .prepare_cached("INSERT INTO manifest (gateway, body) VALUES (?1, ?2)")?
+            .insert(params![gateway, body])?,
+    };
+    connection
+        .prepare_cached("INSERT INTO epoch VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (no) DO NOTHING")?
+        .execute(params![
+            entry.no.0,
+            gateway,
+            entry.epoch.0,
+            manifest,
+            manifest::encode_points(&entry.points),
+            entry.at.0,
+        ])?;
+    Ok(())
+}
+
+fn write_watermark(connection: &Connection, state: &EpochState) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO watermark VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+        .execute(params![
+            state.no.0,
+            state.committed.cast_signed(),
+            state.chain,
+            state.end.cast_signed(),
+            state.sealed,
+            state.gone,
+            state.loss_reported,
+            state.live_rank,
+            state.held_rank,
+            state.newest_at.map(|at| at.0),
+        ])?;
+    Ok(())
+}
+
+fn write_gap(connection: &Connection, committed: &GapCommitted) -> Result<(), StoreError> {
+    let gap = &committed.gap;
+    connection
+        .prepare_cached(
+            "INSERT INTO gap (epoch, first_seq, last_seq, reason, from_ms, to_ms, at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            committed.epoch.0,
+            gap.first.cast_signed(),
+            gap.last.cast_signed(),
+            gap.reason.word(),
+            gap.span.map(|span| span.from.0),
+            gap.span.map(|span| span.to.0),
+            committed.at.0,
+        ])?;
+    Ok(())
+}
+
+fn write_quarantine(connection: &Connection, bytes: &Quarantined) -> Result<(), StoreError> {
+    let gateway = gateway_no(connection, &bytes.gateway, bytes.at)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO quarantine (gateway, label, first_seq, end_seq, form, reason, at_ms, raw)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            gateway,
+            bytes.range.map(|(epoch, ..)| epoch.0),
+            bytes.range.map(|(_, first, _)| first.cast_signed()),
+            bytes.range.map(|(.., end)| end.cast_signed()),
+            form_word(bytes.form),
+            bytes.reason,
+            bytes.at.0,
+            bytes.raw,
+        ])?;
+    Ok(())
+}
+
+fn write_incident(connection: &Connection, incident: &Incident) -> Result<(), StoreError> {
+    let gateway = gateway_no(connection, &incident.gateway, incident.at)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO incident (kind, gateway, label, other, first_seq, last_seq, after_ms, at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            incident.kind.word(),
+            gateway,
+            incident.epoch.map(|epoch| epoch.0),
+            incident.other.map(|epoch| epoch.0),
+            incident.seqs.map(|(first, _)| first.cast_signed()),
+            incident.seqs.map(|(_, last)| last.cast_signed()),
+            incident.after.map(|at| at.0),
+            incident.at.0,
+        ])?;
+    Ok(())
+}
+
+fn form_word(form: Form) -> &'static str {
+    match form {
+        Form::Record => "record",
+        Form::Message => "message",
+    }
+}
+
+fn gateway(line: &Line<'_>, column: usize) -> Result<GatewayId, StoreError> {
+    let text: String = line.get(column)?;
+    GatewayId::new(&text).map_err(|error| StoreError::damaged(error.to_string()))
+}
+
+fn label(line: &Line<'_>, column: usize) -> Result<Option<Epoch>, StoreError> {
+    Ok(line.get::<_, Option<[u8; 16]>>(column)?.map(Epoch))
+}
+
+fn time(line: &Line<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    Ok(line.get::<_, Option<i64>>(column)?.map(Timestamp))
+}
+
+fn seq(line: &Line<'_>, column: usize) -> Result<Option<u64>, StoreError> {
+    Ok(line.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
+}

@@ -1,0 +1,269 @@
+//! Reads the registry back: for a restart and for people.
+
+use rusqlite::{Connection, OptionalExtension, Row as Line, params};
+use sitian_ingest::{
+    EpochEntry, EpochState, Form, GapCommitted, Incident, IncidentKind, PointEntry, Restored, RestoredEpoch,
+};
+use sitian_model::{
+    DeviceId, DeviceInfo, Epoch, EpochNo, Gap, GapReason, GatewayId, PointId, PointInfo, PointKey, PointNo,
+    Seq, Span, Timestamp,
+};
+
+use super::{gateway, label, seq, time};
+use crate::fault::StoreError;
+use crate::manifest;
+
+/// A committed gap, with the names that people know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GapStored {
+    /// Strictly increasing; continue a list behind it.
+    pub id: u64,
+    /// Whose readings are missing.
+    pub gateway: GatewayId,
+    /// What is missing and since when that is known.
+    pub committed: GapCommitted,
+}
+
+/// An incident with its number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IncidentStored {
+    /// Strictly increasing; continue a list behind it.
+    pub id: u64,
+    /// What happened.
+    pub incident: Incident,
+}
+
+/// One set of bytes in quarantine, without the bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuarantineStored {
+    /// Strictly increasing; asks for the bytes.
+    pub id: u64,
+    /// Where they came from.
+    pub gateway: GatewayId,
+    /// What they stand for: epoch, first, one past the last.
+    pub range: Option<(Epoch, Seq, Seq)>,
+    /// One record or a whole message.
+    pub form: Form,
+    /// Why.
+    pub reason: String,
+    /// How many bytes.
+    pub bytes: u64,
+    /// When they arrived, by the server's clock.
+    pub at: Timestamp,
+}
+
+/// Everything that `ingest` needs to continue.
+pub(crate) fn restored(connection: &Connection) -> Result<Restored, StoreError> {
+    let points = collect(
+        connection,
+        "SELECT p.no, g.id, p.device, p.key, p.device_name, p.place, p.profile, p.bus, p.device_index, p.measurement,
+         p.unit, p.decimals, p.interval_ms, p.described_ms FROM point p JOIN gateway g ON g.no = p.gateway ORDER BY p.no",
+        point,
+    )?;
+    let epochs = collect(
+        connection,
+        "SELECT e.no, g.id, e.label, e.points, w.committed, w.chain, w.end_seq, w.sealed, w.gone, w.loss_reported,
+         w.live_rank, w.held_rank, w.newest_ms FROM epoch e JOIN gateway g ON g.no = e.gateway
+         LEFT JOIN watermark w ON w.epoch = e.no ORDER BY e.no",
+        restored_epoch,
+    )?;
+    let quarantined_bytes = collect(
+        connection,
+        "SELECT g.id, sum(length(q.raw)) FROM quarantine q JOIN gateway g ON g.no = q.gateway GROUP BY g.id",
+        |line| Ok((gateway(line, 0)?, line.get::<_, i64>(1)?.cast_unsigned())),
+    )?;
+    Ok(Restored { points, epochs, quarantined_bytes })
+}
+
+/// The newest epoch of every gateway, with its manifest.
+pub(crate) fn epochs(connection: &Connection) -> Result<Vec<EpochEntry>, StoreError> {
+    collect(
+        connection,
+        "SELECT e.no, g.id, e.label, e.points, m.body, e.first_ms FROM epoch e JOIN gateway g ON g.no = e.gateway
+         JOIN manifest m ON m.no = e.manifest
+         WHERE e.no IN (SELECT max(no) FROM epoch GROUP BY gateway) ORDER BY g.id",
+        |line| {
+            let gateway = gateway(line, 1)?;
+            Ok(EpochEntry {
+                no: EpochNo(line.get(0)?),
+                epoch: label(line, 2)?.ok_or_else(|| StoreError::damaged("an epoch has no label"))?,
+                points: points(line, 3)?,
+                manifest: manifest::decode(line.get_ref(4)?.as_blob().unwrap_or_default(), gateway.clone())
+                    .map_err(|error| StoreError::damaged(format!("manifest of gateway {gateway}: {error}")))?,
+                gateway,
+                at: Timestamp(line.get(5)?),
+            })
+        },
+    )
+}
+
+/// Incidents before a number, newest first.
+pub(crate) fn incidents(
+    connection: &Connection,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<IncidentStored>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT i.id, i.kind, g.id, i.label, i.other, i.first_seq, i.last_seq, i.after_ms, i.at_ms FROM incident i
+         JOIN gateway g ON g.no = i.gateway WHERE i.id < ?1 ORDER BY i.id DESC LIMIT ?2",
+    )?;
+    let mut lines = statement.query(params![clamp(before), clamp(Some(limit as u64))])?;
+    let mut found = Vec::new();
+    while let Some(line) = lines.next()? {
+        let word: String = line.get(1)?;
+        let kind = IncidentKind::ALL.into_iter().find(|kind| kind.word() == word);
+        let incident = Incident {
+            kind: kind
+                .ok_or_else(|| StoreError::damaged(format!("nobody knows incidents of kind {word:?}")))?,
+            gateway: gateway(line, 2)?,
+            epoch: label(line, 3)?,
+            other: label(line, 4)?,
+            seqs: seq(line, 5)?.zip(seq(line, 6)?),
+            after: time(line, 7)?,
+            at: Timestamp(line.get(8)?),
+        };
+        found.push(IncidentStored { id: line.get::<_, i64>(0)?.cast_unsigned(), incident });
+    }
+    Ok(found)
+}
+
+/// Gaps before a number, newest first.
+pub(crate) fn gaps(
+    connection: &Connection,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<GapStored>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT x.id, g.id, x.epoch, x.first_seq, x.last_seq, x.reason, x.from_ms, x.to_ms, x.at_ms FROM gap x
+         JOIN epoch e ON e.no = x.epoch JOIN gateway g ON g.no = e.gateway WHERE x.id < ?1 ORDER BY x.id DESC LIMIT ?2",
+    )?;
+    let mut lines = statement.query(params![clamp(before), clamp(Some(limit as u64))])?;
+    let mut found = Vec::new();
+    while let Some(line) = lines.next()? {
+        let word: String = line.get(5)?;
+        let reasons = [GapReason::Evicted, GapReason::Damaged, GapReason::Trimmed];
+        let reason = reasons.into_iter().find(|reason| reason.word() == word);
+        let gap = Gap {
+            first: line.get::<_, i64>(3)?.cast_unsigned(),
+            last: line.get::<_, i64>(4)?.cast_unsigned(),
+            reason: reason
+                .ok_or_else(|| StoreError::damaged(format!("nobody knows gaps of kind {word:?}")))?,
+            span: time(line, 6)?.zip(time(line, 7)?).map(|(from, to)| Span { from, to }),
+        };
+        let committed = GapCommitted { epoch: EpochNo(line.get(2)?), gap, at: Timestamp(line.get(8)?) };
+        found.push(GapStored {
+            id: line.get::<_, i64>(0)?.cast_unsigned(),
+            gateway: gateway(line, 1)?,
+            committed,
+        });
+    }
+    Ok(found)
+}
+
+/// What is in quarantine before a number, newest first.
+pub(crate) fn quarantine(
+    connection: &Connection,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<QuarantineStored>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT q.id, g.id, q.label, q.first_seq, q.end_seq, q.form, q.reason, length(q.raw), q.at_ms FROM quarantine q
+         JOIN gateway g ON g.no = q.gateway WHERE q.id < ?1 ORDER BY q.id DESC LIMIT ?2",
+    )?;
+    let mut lines = statement.query(params![clamp(before), clamp(Some(limit as u64))])?;
+    let mut found = Vec::new();
+    while let Some(line) = lines.next()? {
+        let seqs = seq(line, 3)?.zip(seq(line, 4)?);
+        found.push(QuarantineStored {
+            id: line.get::<_, i64>(0)?.cast_unsigned(),
+            gateway: gateway(line, 1)?,
+            range: label(line, 2)?.zip(seqs).map(|(epoch, (first, end))| (epoch, first, end)),
+            form: if line.get::<_, String>(5)? == "record" { Form::Record } else { Form::Message },
+            reason: line.get(6)?,
+            bytes: line.get::<_, i64>(7)?.cast_unsigned(),
+            at: Timestamp(line.get(8)?),
+        });
+    }
+    Ok(found)
+}
+
+/// The bytes of one entry of the quarantine.
+pub(crate) fn raw(connection: &Connection, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT raw FROM quarantine WHERE id = ?1")?;
+    Ok(statement.query_row([clamp(Some(id))], |line| line.get(0)).optional()?)
+}
+
+/// Absent means no bound; SQLite counts with a sign.
+fn clamp(n: Option<u64>) -> i64 {
+    n.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX)
+}
+
+fn collect<T>(
+    connection: &Connection,
+    sql: &str,
+    mut one: impl FnMut(&Line<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = connection.prepare(sql)?;
+    let mut lines = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(line) = lines.next()? {
+        found.push(one(line)?);
+    }
+    Ok(found)
+}
+
+fn point(line: &Line<'_>) -> Result<PointEntry, StoreError> {
+    let bad = |error: sitian_model::IdError| StoreError::damaged(error.to_string());
+    let device = DeviceId::new(&line.get::<_, String>(2)?).map_err(bad)?;
+    let key = PointKey::new(&line.get::<_, String>(3)?).map_err(bad)?;
+    Ok(PointEntry {
+        no: PointNo(line.get(0)?),
+        id: PointId { gateway: gateway(line, 1)?, device: device.clone(), key: key.clone() },
+        device: DeviceInfo {
+            id: device,
+            name: line.get(4)?,
+            place: line.get(5)?,
+            profile: line.get(6)?,
+            bus: line.get(7)?,
+        },
+        info: PointInfo {
+            device: line.get(8)?,
+            key,
+            measurement: line.get(9)?,
+            unit: line.get(10)?,
+            decimals: line.get(11)?,
+            interval_ms: line.get(12)?,
+        },
+        at: Timestamp(line.get(13)?),
+    })
+}
+
+fn points(line: &Line<'_>, column: usize) -> Result<Vec<PointNo>, StoreError> {
+    let blob = line.get_ref(column)?.as_blob().unwrap_or_default();
+    manifest::decode_points(blob).map_err(|error| StoreError::damaged(format!("points of an epoch: {error}")))
+}
+
+fn restored_epoch(line: &Line<'_>) -> Result<RestoredEpoch, StoreError> {
+    let no = EpochNo(line.get(0)?);
+    let state = match seq(line, 4)? {
+        None => EpochState::fresh(no),
+        Some(committed) => EpochState {
+            no,
+            committed,
+            chain: line.get(5)?,
+            end: line.get::<_, i64>(6)?.cast_unsigned(),
+            sealed: line.get(7)?,
+            gone: line.get(8)?,
+            loss_reported: line.get(9)?,
+            live_rank: line.get(10)?,
+            held_rank: line.get(11)?,
+            newest_at: time(line, 12)?,
+        },
+    };
+    Ok(RestoredEpoch {
+        gateway: gateway(line, 1)?,
+        epoch: label(line, 2)?.ok_or_else(|| StoreError::damaged("an epoch has no label"))?,
+        points: points(line, 3)?,
+        state,
+    })
+}

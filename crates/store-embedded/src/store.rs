@@ -1,0 +1,252 @@
+//! The writer: opens the file, commits transactions, and keeps the head that readers share.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Row as Line, TransactionBehavior, params};
+use sitian_alert::Delta;
+use sitian_ingest::Effect;
+use sitian_model::Row;
+
+use crate::fault::StoreError;
+use crate::head::Head;
+use crate::kept::{Kept, known_code};
+use crate::lock::{Lock, beside};
+use crate::marks::Marks;
+use crate::reader::Reader;
+use crate::transaction::{Committed, Transaction};
+use crate::{alerts, journal, marks, registry, schema};
+
+mod seal;
+#[cfg(test)]
+mod tests;
+
+use seal::Sealing;
+
+/// When rows leave the journal for chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealLimits {
+    /// Seal when the journal holds so many rows. Each takes 32 bytes of memory until it is sealed.
+    pub rows: usize,
+    /// Seal when the oldest row of the journal has been there for so long, counted from the opening of the store.
+    pub age: Duration,
+    /// Rows sealed in one go: the longest pause that sealing puts before a commit.
+    pub slice_rows: usize,
+}
+
+impl Default for SealLimits {
+    fn default() -> Self {
+        Self { rows: 500_000, age: Duration::from_secs(3_600), slice_rows: 50_000 }
+    }
+}
+
+/// What the writer and its readers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) path: PathBuf,
+    head: RwLock<Head>,
+    /// Connections that readers have opened and do not use at the moment.
+    pub(crate) idle: Mutex<Vec<Connection>>,
+}
+
+impl Shared {
+    pub(crate) fn head(&self) -> RwLockReadGuard<'_, Head> {
+        self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn head_mut(&self) -> RwLockWriteGuard<'_, Head> {
+        self.head.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The store, open for writing. There is at most one per file; ask it for as many readers as you like.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    shared: Arc<Shared>,
+    marks: Marks,
+    limits: SealLimits,
+    sealing: Option<Sealing>,
+    /// What is in the journal and not being sealed, counted in rows; an entry without rows counts as one.
+    journal_rows: usize,
+    /// Since when, if it is anything.
+    journal_since: Option<Instant>,
+    /// Declared last, so that the file is closed before the lock is given back.
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens a store, or makes an empty one where there is none. Reads the journal back into memory.
+    ///
+    /// # Errors
+    /// Another process has it open, it is no store, it is newer than this program, it is damaged, or the disk refuses.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, SealLimits::default())
+    }
+
+    /// Like [`Self::open`], with other limits.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, limits: SealLimits) -> Result<Self, StoreError> {
+        let lock = Lock::take(path)?;
+        let connection = schema::writer(path)?;
+        let shared = Shared { path: path.to_owned(), head: RwLock::default(), idle: Mutex::new(Vec::new()) };
+        let mut store = Self {
+            marks: Marks::load(&connection)?,
+            connection,
+            shared: Arc::new(shared),
+            limits,
+            sealing: None,
+            journal_rows: 0,
+            journal_since: None,
+            _lock: lock,
+        };
+        store.load()?;
+        Ok(store)
+    }
+
+    /// A view for queries. Cheap; clone it freely.
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.shared))
+    }
+
+    /// What the alert engine has to be given back after a restart.
+    ///
+    /// # Errors
+    /// The file is damaged or the disk refuses.
+    pub fn alert_memory(&self) -> Result<Delta, StoreError> {
+        Ok(Delta { states: alerts::states(&self.connection)?, marks: self.marks.all() })
+    }
+
+    /// Stores a transaction whole, or not at all. When it returns, everything of it survives a power cut, and every
+    /// query that starts from now on sees it. Before that it may seal a slice of older rows.
+    ///
+    /// # Errors
+    /// Nothing was stored: the same transaction may be committed again.
+    pub fn commit(&mut self, transaction: &Transaction) -> Result<Committed, StoreError> {
+        self.maintain()?;
+        let rows: Vec<(u32, Kept)> =
+            rows(&transaction.effects).map(|row| (row.point.0, Kept::of(row))).collect();
+        let state = &transaction.alert_state;
+
+        let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for effect in &transaction.effects {
+            registry::write(&sql, effect)?;
+        }
+        if !rows.is_empty() || !state.marks.is_empty() {
+            sql.prepare_cached("INSERT INTO journal (at_ms, rows, marks) VALUES (?1, ?2, ?3)")?
+                .execute(params![transaction.at.0, journal::encode(&rows), marks::encode(&state.marks)])?;
+        }
+        let alert_cursors = alerts::write(&sql, &transaction.alerts, transaction.at)?;
+        alerts::write_states(&sql, &state.states)?;
+        sql.commit()?;
+
+        self.marks.note(&state.marks);
+        if !rows.is_empty() || !state.marks.is_empty() {
+            self.count_journal(rows.len());
+        }
+        let mut head = self.shared.head_mut();
+        for (point, row) in rows {
+            head.insert(point, row);
+        }
+        Ok(Committed { alert_cursors })
+    }
+
+    fn count_journal(&mut self, rows: usize) {
+        self.journal_rows += rows.max(1);
+        self.journal_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Fills the head from the file.
+    fn load(&mut self) -> Result<(), StoreError> {
+        let unfinished = seal::unfinished(&self.connection)?;
+        let mut head = Head::default();
+        let mut open_rows = Vec::new();
+        {
+            let mut statement =
+                self.connection.prepare("SELECT point, at_ms, epoch, seq, code, value FROM latest")?;
+            let mut lines = statement.query([])?;
+            while let Some(line) = lines.next()? {
+                let (point, row) = latest(line)?;
+                head.note_latest(point, row);
+            }
+            let mut statement = self.connection.prepare("SELECT id, rows, marks FROM journal ORDER BY id")?;
+            let mut lines = statement.query([])?;
+            while let Some(line) = lines.next()? {
+                let id: i64 = line.get(0)?;
+                let torn = |error| StoreError::damaged(format!("journal entry {id}: {error}"));
+                let rows = journal::decode(line.get_ref(1)?.as_blob().unwrap_or_default()).map_err(torn)?;
+                self.marks
+                    .note(&marks::decode(line.get_ref(2)?.as_blob().unwrap_or_default()).map_err(torn)?);
+                let sealing = unfinished.filter(|unfinished| id <= unfinished.journal);
+                if sealing.is_none() {
+                    open_rows.push(rows.len());
+                }
+                for (point, row) in rows {
+                    match sealing {
+                        None => head.insert(point, row),
+                        Some(sealing) if i64::from(point) < sealing.point => {}
+                        Some(_) => head.insert_frozen(point, row),
+                    }
+                }
+            }
+        }
+        open_rows.into_iter().for_each(|rows| self.count_journal(rows));
+        self.sealing = unfinished.map(|u| Sealing::new(u.journal, head.frozen_points()));
+        tracing::debug!(rows = head.rows(), path = %self.shared.path.display(), "the store is open");
+        *self.shared.head_mut() = head;
+        Ok(())
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// The file is damaged or the disk refuses.
+    pub fn extent(&self) -> Result<Extent, StoreError> {
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+        let head_rows = self.shared.head().rows() as u64;
+        let chunks: i64 = self.connection.query_row("SELECT count(*) FROM chunk", [], |line| line.get(0))?;
+        let (bytes, wal_bytes) = (size(&self.shared.path), size(&beside(&self.shared.path, "-wal")));
+        Ok(Extent { bytes, wal_bytes, head_rows, chunks: chunks.cast_unsigned() })
+    }
+}
+
+/// How much the store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Size of the database file.
+    pub bytes: u64,
+    /// Size of its write-ahead log.
+    pub wal_bytes: u64,
+    /// Rows that are in the journal and in memory only.
+    pub head_rows: u64,
+    /// Sealed chunks.
+    pub chunks: u64,
+}
+
+fn rows(effects: &[Effect]) -> impl Iterator<Item = &Row> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Rows(rows) => Some(rows),
+            _ => None,
+        })
+        .flatten()
+}
+
+fn latest(line: &Line<'_>) -> Result<(u32, Kept), StoreError> {
+    let point: u32 = line.get(0)?;
+    let code = known_code(line.get(4)?);
+    let row = Kept {
+        at: line.get(1)?,
+        epoch: line.get(2)?,
+        seq: line.get::<_, i64>(3)?.cast_unsigned(),
+        code: code.ok_or_else(|| {
+            StoreError::damaged(format!("latest row of point {point} has no known quality"))
+        })?,
+        value: line.get(5)?,
+    };
+    Ok((point, row))
+}

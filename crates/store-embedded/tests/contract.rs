@@ -1,0 +1,47 @@
+//! The engine on real files passes the contract of the port.
+
+use sitian_ingest::Effect;
+use sitian_model::Row;
+use sitian_series::contract::{Engine, suite};
+use sitian_store_embedded::{Reader, SealLimits, Store, Transaction};
+
+struct OnDisk {
+    store: Store,
+    _folder: tempfile::TempDir,
+}
+
+impl OnDisk {
+    fn new(limits: SealLimits) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the store");
+        let store = Store::open_with(&folder.path().join("sitian.db"), limits).expect("the store opens");
+        Self { store, _folder: folder }
+    }
+}
+
+impl Engine for OnDisk {
+    type Reader = Reader;
+
+    fn append(&mut self, rows: &[Row]) {
+        let transaction =
+            Transaction { effects: vec![Effect::Rows(rows.to_vec())], ..Transaction::default() };
+        self.store.commit(&transaction).expect("the rows are stored");
+    }
+
+    fn settle(&mut self) {
+        self.store.seal().expect("the journal is sealed");
+    }
+
+    fn reader(&self) -> Reader {
+        self.store.reader()
+    }
+}
+
+#[test]
+fn the_engine_passes_the_contract() {
+    suite(|| OnDisk::new(SealLimits::default()));
+}
+
+#[test]
+fn the_engine_passes_the_contract_while_it_seals_a_point_at_a_time() {
+    suite(|| OnDisk::new(SealLimits { rows: 3, slice_rows: 1, ..SealLimits::default() }));
+}
