@@ -1,0 +1,154 @@
+//! One attempt on a serial line: silence, request, answer. Everything here blocks.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use serialport::{DataBits, FlowControl, SerialPort, StopBits};
+use sitian_poll::rtu::{FRAME_BYTES_MAX, Receiver, encode_request, response_bytes, silence_us};
+use sitian_poll::{Answer, Failure, Request};
+use sitian_profile::Parity;
+
+use crate::rtu::{Outcome, RtuSettings};
+
+/// Bits of one character at most: start, eight data, parity, stop.
+const CHARACTER_BITS: u64 = 11;
+/// A line that is never silent is given up after this time; the attempt is made nevertheless.
+const UNREST_MAX: Duration = Duration::from_millis(200);
+/// Longest time for the operating system to take a request.
+const WRITE_MAX: Duration = Duration::from_secs(2);
+
+/// The serial line as the thread sees it.
+pub(crate) struct Line {
+    name: String,
+    settings: RtuSettings,
+    port: Option<Box<dyn SerialPort>>,
+    /// When the last byte went over the line, as far as we know.
+    last_byte: Instant,
+    last_complaint: String,
+}
+
+impl Line {
+    pub(crate) fn new(name: &str, settings: RtuSettings) -> Self {
+        let last_complaint = String::new();
+        Self { name: name.to_owned(), settings, port: None, last_byte: Instant::now(), last_complaint }
+    }
+
+    /// Makes one attempt. A port that fails is closed, and opened anew for the next one.
+    pub(crate) fn execute(&mut self, request: &Request) -> Outcome {
+        let mut foreign = Vec::new();
+        let result = self.attempt(request, &mut foreign);
+        let result = result.unwrap_or_else(|fault| {
+            self.port = None;
+            let reason = format!("{}: {fault}", self.settings.path);
+            if reason != self.last_complaint {
+                tracing::warn!(bus = %self.name, %reason, "the bus is unreachable");
+                self.last_complaint.clone_from(&reason);
+            }
+            Err(Failure::Unreachable(reason))
+        });
+        Outcome { result, foreign }
+    }
+
+    fn attempt(&mut self, request: &Request, foreign: &mut Vec<u8>) -> io::Result<Result<Answer, Failure>> {
+        let mut port = match self.port.take() {
+            Some(port) => port,
+            None => self.open()?,
+        };
+        let stale = self.wait_for_silence(port.as_mut())?;
+        foreign.extend(foreign_in(request, &stale));
+        port.set_timeout(WRITE_MAX)?;
+        port.write_all(&encode_request(request))?;
+        port.flush()?;
+        self.last_byte = Instant::now();
+        let mut receiver = Receiver::new(*request);
+        let result = self.receive(port.as_mut(), request, &mut receiver)?;
+        foreign.extend_from_slice(receiver.foreign());
+        self.port = Some(port);
+        Ok(result)
+    }
+
+    fn open(&mut self) -> io::Result<Box<dyn SerialPort>> {
+        let serial = &self.settings.serial;
+        let parity = match serial.parity {
+            Parity::None => serialport::Parity::None,
+            Parity::Even => serialport::Parity::Even,
+            Parity::Odd => serialport::Parity::Odd,
+        };
+        let port = serialport::new(&self.settings.path, serial.baud)
+            .data_bits(if serial.data_bits == 7 { DataBits::Seven } else { DataBits::Eight })
+            .parity(parity)
+            .stop_bits(if serial.stop_bits == 2 { StopBits::Two } else { StopBits::One })
+            .flow_control(FlowControl::None)
+            .exclusive(true)
+            .open()?;
+        tracing::info!(bus = %self.name, path = %self.settings.path, baud = serial.baud, "port opened");
+        self.last_complaint.clear();
+        self.last_byte = Instant::now();
+        Ok(port)
+    }
+
+    /// Reads away what nobody waits for, until the line has been silent for 3.5 characters. Returns what was read.
+    fn wait_for_silence(&mut self, port: &mut dyn SerialPort) -> io::Result<Vec<u8>> {
+        let silence = Duration::from_micros(silence_us(self.settings.serial.baud).into());
+        let began = Instant::now();
+        let mut stale = Vec::new();
+        loop {
+            let missing = silence.saturating_sub(self.last_byte.elapsed());
+            if !self.read(port, missing, &mut stale)? || began.elapsed() > UNREST_MAX {
+                return Ok(stale);
+            }
+            stale.truncate(FRAME_BYTES_MAX);
+        }
+    }
+
+    /// Reads until there is an answer, a reason to give up, or no time left. The time runs until the answer begins to
+    /// be late: what the answer itself takes on the line comes on top.
+    fn receive(
+        &mut self,
+        port: &mut dyn SerialPort,
+        request: &Request,
+        receiver: &mut Receiver,
+    ) -> io::Result<Result<Answer, Failure>> {
+        let airtime_us = response_bytes(request) as u64 * CHARACTER_BITS * 1_000_000
+            / u64::from(self.settings.serial.baud.max(1));
+        let deadline = Instant::now()
+            + Duration::from_millis(request.timeout_ms.into())
+            + Duration::from_micros(airtime_us);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut bytes = Vec::new();
+            self.read(port, left, &mut bytes)?;
+            if let Some(result) = receiver.push(&bytes) {
+                return Ok(result);
+            }
+            if Instant::now() >= deadline {
+                return Ok(Err(receiver.expire()));
+            }
+        }
+    }
+
+    /// Appends what comes within `limit`. False if nothing came. Errors mean that the port is gone.
+    fn read(&mut self, port: &mut dyn SerialPort, limit: Duration, into: &mut Vec<u8>) -> io::Result<bool> {
+        let mut bytes = [0; FRAME_BYTES_MAX];
+        port.set_timeout(limit)?;
+        match port.read(&mut bytes) {
+            Ok(0) => {
+                Err(io::Error::new(ErrorKind::UnexpectedEof, "the port has been closed from the other side"))
+            }
+            Ok(count) => {
+                self.last_byte = Instant::now();
+                into.extend_from_slice(&bytes[..count]);
+                Ok(true)
+            }
+            Err(fault) if matches!(fault.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// Unit ids of the whole frames in what was read away before the request; they are late, whatever they answer.
+fn foreign_in(request: &Request, stale: &[u8]) -> Vec<u8> {
+    let mut receiver = Receiver::new(*request);
+    let whole = matches!(receiver.push(stale), Some(Ok(_) | Err(Failure::Exception(_))));
+    receiver.foreign().iter().copied().chain(whole.then_some(request.unit)).collect()
+}
