@@ -1,4 +1,80 @@
-//! Room `store-embedded`: under construction.
+//! Readings, registry and alerts on the local disk: one SQLite file, one transaction for everything that belongs together.
+//!
+//! ```text
+//!             commit(Transaction)                                 Reader (any number, any thread)
+//!                    │                                                  │
+//!      ┌─────────────▼──────────────┐   after COMMIT   ┌────────────────▼───────────────┐
+//!      │ one SQL transaction, synced │ ───────────────► │ head: unsealed rows, in memory │ 1. copy
+//!      │ journal ← rows, marks       │                  │       newest row of each point │
+//!      │ watermark, point, epoch …   │                  └────────────────┬───────────────┘
+//!      │ episode, alert_log …        │                                   │
+//!      └─────────────┬──────────────┘                                   │
+//!                    │ seal, a slice at a time                           │
+//!            journal ─┴─► chunk (compressed columns) ◄───────────────────┘ 2. snapshot of the file, merge by key
+//! ```
+//!
+//! Invariants:
+//! - What [`Store::commit`] has returned for survives a power cut (write-ahead log, `synchronous=FULL`) and is seen by
+//!   every query that starts afterwards.
+//! - Rows are in the journal or in chunks; rows of one commit leave the head only after the file has them in chunks.
+//!   A query copies the head *before* it looks at the file, so it can meet a row twice and drops the double by natural
+//!   key, but can never miss one.
+//! - The head holds at most the seal limit, one slice and one commit: memory does not grow with the store.
+//! - Nothing here decides: numbers, watermarks and episodes come from `ingest` and `alert`. The room knows no MQTT, no
+//!   HTTP and no wall clock; it measures only how long its journal has waited.
+//!
+//! # The file
+//!
+//! `sitian.db` with `-wal` and `-shm` beside it while open, and `sitian.db.lock`, held while a process writes. Its
+//! `application_id` is `SITN`, its `user_version` the schema; `src/schema/v1.sql` is the schema, column by column.
+//!
+//! ```text
+//!  gateway ◄─ point          names and descriptions      watermark   how far each epoch has come
+//!     ▲                                                  gap         what will never come, and why
+//!     ├── manifest ◄─ epoch ◄────────────────────────────┘ quarantine  bytes that nobody understood, whole
+//!     └── incident            what people should know    meta        where an unfinished sealing stands
+//!  journal ──► chunk          readings                   latest      newest sealed row of each point
+//!  episode, alert_log         alerts and their history   alert_state, mark   the alert engine's memory
+//! ```
+//!
+//! # The bytes
+//!
+//! Every blob of ours opens with its layout and a checksum. `n` is a number of seven bits a byte, lowest first; `z` the
+//! same, zigzag; *runs* are `n` runs, each a value and `n` how often.
+//!
+//! ```text
+//!  every blob       0        1            5
+//!                   ├────────┼────────────┼───────────────
+//!                   │ layout │ CRC-32C LE │ body
+//!                   │  1 B   │ of body    │
+//!
+//!  1 chunk.body     n rows (≤ 8192) of one point, ordered by (at, epoch, seq), at most 31 days from first to last
+//!                   │ n rows │ runs: quality code 1 B │ runs: n epoch
+//!                   │ n len │ pco i64: at, in ms, stepwise differences
+//!                   │ n len │ pco u64: seq, stepwise differences
+//!                   │ pco f64: values of the rows that have one (quality code < 128), to the end
+//!
+//!  2 journal.rows   the rows of one commit in the order of their arrival
+//!                   │ n rows │ runs: quality code 1 B │ runs: n epoch, n seq
+//!                   │ per row: z point, z at, each less that of the row before
+//!                   │ f64 LE: values of the rows that have one
+//!
+//!  3 manifest.body  │ text software │ n devices: id, name, place, profile, bus (texts)
+//!                   │ n points: n device, texts key, measurement, unit, 1 B decimals, n interval_ms
+//!    epoch.points   │ n points: z number less the one before          (a text is n bytes, then UTF-8)
+//!
+//!  4 journal.marks  empty, or
+//!                   │ n marks: z point less the one before, 1 B (1 newest, 2 data), z ms each less the time before
+//! ```
+//!
+//! A chunk's statistics (`good`, `uncertain`, `bad`, `min`, `max`, `sum`, `first`, `last`) are columns, so that windows
+//! can later be answered without reading it. Chunks of one point may overlap where data came late; compaction may
+//! replace any set of chunks of a point by others that hold the same rows. A chunk spans at most 31 days, so the chunks
+//! that touch a moment start at most 31 days before it.
+//!
+//! Reading order: `transaction`, `store` and `store/seal` (writing); `reader` and `merge` (reading); `head`; `chunk`,
+//! `journal`, `marks`, `manifest`, `varint` (bytes); `registry`, `alerts` (tables); `schema`, `lock`, `fault`.
+
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
