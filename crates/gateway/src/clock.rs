@@ -35,16 +35,10 @@ impl BoardClock {
         self.boot
     }
 
-    /// Milliseconds since power-on, suspend included.
-    pub fn mono_ms(&self) -> u64 {
-        let now = clock_gettime(ClockId::Boottime);
-        now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
-    }
-
     /// The wall time of a monotonic moment: the best there is, believed or not.
-    pub fn wall(&self, mono_ms: u64) -> Timestamp {
-        let zero = self.known.map_or_else(|| wall_ms() - self.mono_ms() as i64, |clock| clock.wall_at_zero_ms);
-        Timestamp(zero + mono_ms as i64)
+    pub fn wall(&self, at_ms: u64) -> Timestamp {
+        let zero = self.known.map_or_else(|| wall_ms() - mono_ms() as i64, |clock| clock.wall_at_zero_ms);
+        Timestamp(zero + at_ms as i64)
     }
 
     /// How far [`Self::wall`] may be off; `None` while nobody vouched for it in this boot.
@@ -80,9 +74,15 @@ impl BoardClock {
     }
 
     fn believe(&mut self, wall_ms: i64, uncertainty_ms: u32) {
-        let wall_at_zero_ms = wall_ms - self.mono_ms() as i64;
+        let wall_at_zero_ms = wall_ms - mono_ms() as i64;
         self.known = Some(Clock { boot: self.boot, wall_at_zero_ms, uncertainty_ms });
     }
+}
+
+/// Milliseconds since power-on, suspend included.
+pub fn mono_ms() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 
 fn wall_ms() -> i64 {
@@ -100,7 +100,7 @@ mod tests {
             let mut clock = BoardClock { boot: 1, known: None };
             assert_eq!(clock.uncertainty_ms(), None);
             assert!(clock.hear_centre(wall_ms() + offset_ms, 40));
-            let error = clock.wall(clock.mono_ms()).0 - wall_ms();
+            let error = clock.wall(mono_ms()).0 - wall_ms();
             let expected = if believed_own { 0 } else { offset_ms };
             assert!((error - expected).abs() < 200, "{offset_ms}: {error}");
             assert!(!clock.hear_centre(wall_ms(), 40), "only the first word counts");

@@ -48,14 +48,14 @@ pub enum Access {
 pub fn stations(territory: &Territory, seed: u64, port: u16, world: World) -> Result<Vec<(Arc<Station>, Access)>> {
     let profiles = profiles()?;
     let mut stations = Vec::new();
-    for base in territory.nodes().iter().filter(|node| node.level == Level::Base) {
+    for base in territory.nodes().filter(|node| node.level == Level::Base) {
         for gateway in &base.gateways {
             let index = stations.len();
             let kit: Vec<&Item> = if index % 3 == 2 { FIELD.iter().chain(WATER).collect() } else { GREENHOUSE.iter().chain(WATER).collect() };
             let site = Site {
                 seed: mix(seed ^ hash(gateway.as_str())),
-                longitude: base.longitude.unwrap_or(100.45),
-                latitude: base.latitude.unwrap_or(38.93),
+                longitude: base.longitude,
+                latitude: base.latitude,
                 altitude_m: 1_500.0,
                 greenhouse: false,
             };

@@ -33,6 +33,17 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// The format of this name: `text` or `json`.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
 /// Why logging could not be set up. Messages complete "failed to set up logging: ".
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
@@ -60,6 +71,11 @@ pub fn init(filter: &str, format: Format) -> Result<(), InitError> {
     set.map_err(|_| InitError::Twice)?;
     log_panics();
     Ok(())
+}
+
+/// Whether [`init`] would accept this filter.
+pub fn check(filter: &str) -> Result<(), InitError> {
+    directives(filter).map(drop)
 }
 
 /// The directives for a filter: what is quiet by default comes first, so that the filter can overrule it.

@@ -1,0 +1,69 @@
+//! One task per bus: executes what the poller asks for and passes its samples on. Two buses share nothing.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sitian_fieldbus::Bus;
+use sitian_poll::{Command, Failure, Poller, Sample};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::clock::mono_ms;
+use crate::plan::PlannedBus;
+
+/// Samples that arrived at one moment.
+pub struct Round {
+    /// Monotonic milliseconds since power-on.
+    pub mono_ms: u64,
+    /// What was read, or why not.
+    pub samples: Vec<Sample>,
+}
+
+/// Polls a bus for ever. When `rounds` is full the bus waits: readings are never dropped here. Ends when nobody listens.
+pub async fn poll(planned: PlannedBus, rounds: mpsc::Sender<Round>) -> Result<()> {
+    let PlannedBus { name, settings, plan } = planned;
+    let units: Vec<u8> = plan.devices.iter().map(|device| device.unit).collect();
+    let mut bus = Bus::open(&name, settings).with_context(|| format!("open bus {name}"))?;
+    let mut poller = Poller::new(plan, mono_ms());
+    let mut silent = vec![false; units.len()];
+    loop {
+        match poller.poll_command() {
+            Some(Command::Send(request, device)) => {
+                let result = bus.execute(request).await;
+                let now = mono_ms();
+                bus.take_foreign().into_iter().for_each(|unit| poller.handle_foreign(unit, now));
+                if let Err(failure) = &result {
+                    debug!(bus = name, unit = units[device], address = request.address, %failure, "no reading");
+                }
+                tell_change(&name, units[device], result.as_ref().err(), &mut silent[device]);
+                poller.handle_answer(result, now);
+            }
+            Some(Command::Samples(samples)) => {
+                if rounds.send(Round { mono_ms: mono_ms(), samples }).await.is_err() {
+                    return Ok(());
+                }
+            }
+            None => {
+                let now = mono_ms();
+                let wait_ms = poller.poll_timeout().map_or(1_000, |at| at.saturating_sub(now));
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                poller.handle_timeout(mono_ms());
+            }
+        }
+    }
+}
+
+/// Logs that a device fell silent or came back, once each.
+fn tell_change(bus: &str, unit: u8, failure: Option<&Failure>, silent: &mut bool) {
+    match failure {
+        Some(failure) if !*silent && !matches!(failure, Failure::Exception(_)) => {
+            warn!(bus, unit, "device does not answer: {failure}");
+            *silent = true;
+        }
+        None if *silent => {
+            info!(bus, unit, "device answers again");
+            *silent = false;
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,3 @@
+//! stub
+use crate::settings::Source;
+pub fn run(_source: &Source) -> anyhow::Result<()> { anyhow::bail!("not yet") }

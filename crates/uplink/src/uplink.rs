@@ -1,0 +1,483 @@
+//! The machine: events in, commands out.
+
+use std::collections::VecDeque;
+
+use sitian_model::{Ack, Action, Batch, Clock, Entry, Epoch, Held, Lane, Seq, SpoolState};
+
+use crate::jitter::Jitter;
+use crate::pacing::Pacing;
+use crate::stream::Stream;
+
+/// After the spool had nothing or refused, it is asked again after this.
+const SPOOL_PAUSE_MS: u64 = 1000;
+/// A manifest that the centre keeps asking for is not repeated more often.
+const MANIFEST_PAUSE_MS: u64 = 1000;
+
+/// Sizes and times. A simulated world shrinks them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of payload in one batch before encoding. At most what fits 64 KiB on the wire uncompressed.
+    pub batch_bytes_max: usize,
+    /// Bytes that one epoch may have under way until an ack says otherwise.
+    pub window_bytes: u64,
+    /// Bytes that one epoch may have under way whatever an ack says.
+    pub window_bytes_max: u64,
+    /// Least time without progress before sending again, in milliseconds; four round trips if that is longer.
+    pub resend_ms: u64,
+    /// Longest time between two attempts, in milliseconds.
+    pub resend_ms_max: u64,
+    /// Time between two probes of each epoch, in milliseconds.
+    pub probe_ms: u64,
+    /// A backlog older than this at a reconnect moves to the backfill lane, in milliseconds.
+    pub seal_after_ms: u64,
+    /// Without any ack for this long while one is due, the link is taken for dead, in milliseconds; doubles up to
+    /// `resend_ms_max` while that does not help.
+    pub stall_ms: u64,
+    /// Epochs listed in a batch and probed in one round.
+    pub held_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_bytes_max: 48 * 1024,
+            window_bytes: 128 * 1024,
+            window_bytes_max: 1024 * 1024,
+            resend_ms: 10_000,
+            resend_ms_max: 300_000,
+            probe_ms: 60_000,
+            seal_after_ms: 300_000,
+            stall_ms: 30_000,
+            held_max: 64,
+        }
+    }
+}
+
+/// What the shell has to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Publish the manifest of this epoch. Needs no answer.
+    PublishManifest(Epoch),
+    /// Read the spool and answer with [`Uplink::handle_read`] or [`Uplink::handle_read_failed`].
+    ReadSpool {
+        /// Which epoch.
+        epoch: Epoch,
+        /// From this sequence number.
+        from: Seq,
+        /// Bytes of payload; 0 asks for the chain only.
+        bytes_max: usize,
+    },
+    /// Encode and publish.
+    Publish(Batch),
+    /// Tell the spool what is committed centrally; less than before after a rewind.
+    Release {
+        /// Which epoch.
+        epoch: Epoch,
+        /// One past the highest committed sequence number.
+        committed: Seq,
+    },
+    /// Seal the live epoch under a fresh one: its backlog drains behind.
+    SealEpoch,
+    /// Relabel what is unacknowledged of this epoch under a fresh one.
+    Relabel(Epoch),
+    /// The link is up but nothing comes back: close it and connect again.
+    Reconnect,
+}
+
+/// What the spool answered: consecutive entries from `first` on, and the chain before them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// Sequence number of the first entry, or of the next one if there is none.
+    pub first: Seq,
+    /// May be empty.
+    pub entries: Vec<Entry>,
+    /// See [`Batch::chain`].
+    pub chain: u32,
+}
+
+/// The edge side of the delivery contract. See the crate's page for how to drive it.
+#[derive(Debug)]
+pub struct Uplink {
+    limits: Limits,
+    jitter: Jitter,
+    up: bool,
+    live: Option<Epoch>,
+    /// Oldest first.
+    streams: Vec<Stream>,
+    spool: SpoolState,
+    clocks: Vec<Clock>,
+    pacing: Pacing,
+    round_trip_ms: Option<u64>,
+    probe_at_ms: u64,
+    probe_from: usize,
+    /// Since when something published waits for any ack.
+    waiting_since_ms: Option<u64>,
+    stalls: u32,
+    ack_ms: u64,
+    /// What the live epoch ended at and when; something below it is still unacknowledged.
+    behind: Option<(Seq, u64)>,
+    now_ms: u64,
+    commands: VecDeque<Command>,
+}
+
+impl Uplink {
+    /// A machine without a link. `seed` should differ between gateways.
+    pub fn new(limits: Limits, seed: u64) -> Self {
+        Self {
+            limits,
+            jitter: Jitter::new(seed),
+            up: false,
+            live: None,
+            streams: Vec::new(),
+            spool: SpoolState::default(),
+            clocks: Vec::new(),
+            pacing: Pacing::new(limits.window_bytes_max),
+            round_trip_ms: None,
+            probe_at_ms: 0,
+            probe_from: 0,
+            waiting_since_ms: None,
+            stalls: 0,
+            ack_ms: 0,
+            behind: None,
+            now_ms: 0,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// The link is up (again). Manifests that the centre may not know come first, then a probe of every epoch, then
+    /// live readings.
+    pub fn handle_link_up(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.drop_link();
+        self.up = true;
+        self.ack_ms = now_ms;
+        self.probe_at_ms = now_ms + self.limits.probe_ms;
+        let live = self.live;
+        for stream in &mut self.streams {
+            stream.probe_due = true;
+            if stream.held.acked == 0 || Some(stream.held.epoch) == live {
+                stream.manifest_ms = Some(now_ms);
+                self.commands.push_back(Command::PublishManifest(stream.held.epoch));
+            }
+        }
+        self.seal_if_behind();
+        self.pump();
+    }
+
+    /// The link is down. Whatever was under way counts as lost.
+    pub fn handle_link_down(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.drop_link();
+    }
+
+    /// The spool has changed: what it holds (oldest first), which epoch is live, how it is.
+    pub fn handle_spool(&mut self, held: &[Held], live: Epoch, state: SpoolState, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.spool = state;
+        if self.live != Some(live) {
+            (self.live, self.behind) = (Some(live), None);
+        }
+        self.streams.retain(|stream| held.iter().any(|h| h.epoch == stream.held.epoch));
+        for (at, held) in held.iter().enumerate() {
+            match self.streams.iter_mut().find(|s| s.held.epoch == held.epoch) {
+                Some(stream) => (stream.held.oldest, stream.held.end) = (held.oldest, held.end),
+                None => {
+                    let mut stream = Stream::new(*held, self.limits.window_bytes);
+                    if self.up {
+                        stream.manifest_ms = Some(now_ms);
+                        self.commands.push_back(Command::PublishManifest(held.epoch));
+                    }
+                    self.streams.insert(at.min(self.streams.len()), stream);
+                }
+            }
+        }
+        self.update_behind();
+        self.pump();
+    }
+
+    /// The clocks that batches carry from now on.
+    pub fn handle_clocks(&mut self, clocks: Vec<Clock>) {
+        self.clocks = clocks;
+    }
+
+    /// What the spool answered to [`Command::ReadSpool`].
+    pub fn handle_read(&mut self, read: Read, now_ms: u64) {
+        self.now_ms = now_ms;
+        let Some(at) = self.position(read.epoch) else { return };
+        let stream = &mut self.streams[at];
+        stream.reading = false;
+        if self.up && !stream.forked && stream.next == read.first {
+            if read.entries.is_empty() && !stream.probe_due {
+                stream.hold_until_ms = now_ms + SPOOL_PAUSE_MS;
+            } else {
+                self.publish(at, read);
+            }
+        }
+        self.pump();
+    }
+
+    /// The spool could not answer [`Command::ReadSpool`]; it is asked again in a second.
+    pub fn handle_read_failed(&mut self, epoch: Epoch, now_ms: u64) {
+        self.now_ms = now_ms;
+        if let Some(at) = self.position(epoch) {
+            let stream = &mut self.streams[at];
+            stream.reading = false;
+            stream.probe_due = false;
+            stream.hold_until_ms = now_ms + SPOOL_PAUSE_MS;
+        }
+        self.pump();
+    }
+
+    /// The centre said how far an epoch is committed. Acks of epochs that are gone are ignored.
+    pub fn handle_ack(&mut self, ack: &Ack, now_ms: u64) {
+        self.now_ms = now_ms;
+        if now_ms.saturating_sub(self.ack_ms) > self.limits.seal_after_ms {
+            self.seal_if_behind();
+        }
+        (self.ack_ms, self.stalls, self.waiting_since_ms) = (now_ms, 0, None);
+        let Some(at) = self.position(ack.epoch) else { return };
+        let stream = &mut self.streams[at];
+        if ack.window_bytes > 0 {
+            stream.window_bytes = u64::from(ack.window_bytes).min(self.limits.window_bytes_max);
+        }
+        if ack.retry_after_ms > 0 {
+            let hold_ms = u64::from(ack.retry_after_ms).min(self.limits.resend_ms_max);
+            stream.hold_until_ms = now_ms + hold_ms;
+        }
+        match ack.action {
+            Action::Fork => self.fork(at),
+            Action::Manifest => self.repeat_manifest(at),
+            Action::Rewind if ack.committed < stream.held.acked => {
+                stream.held.acked = ack.committed;
+                stream.restart();
+                self.commands.push_back(Command::Release { epoch: ack.epoch, committed: ack.committed });
+            }
+            Action::Rewind | Action::Ok | Action::Slow | Action::Quarantined => {
+                self.advance(at, ack.committed)
+            }
+        }
+        // While more is under way, another ack is due.
+        if self.streams.iter().any(Stream::is_busy) {
+            self.waiting_since_ms = Some(now_ms);
+        }
+        self.update_behind();
+        self.pump();
+    }
+
+    /// The time asked for by [`Uplink::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        if !self.up {
+            return;
+        }
+        let mut backfill_lost = false;
+        for stream in &mut self.streams {
+            if stream.resend_at_ms().is_some_and(|at| at <= now_ms) {
+                backfill_lost |= Some(stream.held.epoch) != self.live;
+                stream.give_up();
+            }
+        }
+        if backfill_lost {
+            self.pacing.handle_lost();
+        }
+        if self.probe_at_ms <= now_ms {
+            self.probe_at_ms = now_ms + self.limits.probe_ms;
+            self.start_probes();
+        }
+        if self.stall_at_ms().is_some_and(|at| at <= now_ms) {
+            self.stalls = self.stalls.saturating_add(1);
+            self.waiting_since_ms = Some(now_ms);
+            self.commands.push_back(Command::Reconnect);
+        }
+        self.pump();
+    }
+
+    /// What to do next.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When to call [`Uplink::handle_timeout`], in the milliseconds of `now_ms`.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        if !self.up {
+            return None;
+        }
+        let later = |at: u64| (at > self.now_ms).then_some(at);
+        let resends = self.streams.iter().filter_map(Stream::resend_at_ms);
+        let holds = self.streams.iter().filter(|s| s.has_more()).filter_map(|s| later(s.hold_until_ms));
+        let pause = later(self.pacing.quiet_until_ms());
+        resends.chain(holds).chain(pause).chain(self.stall_at_ms()).chain([self.probe_at_ms]).min()
+    }
+
+    fn position(&self, epoch: Epoch) -> Option<usize> {
+        self.streams.iter().position(|s| s.held.epoch == epoch)
+    }
+
+    fn drop_link(&mut self) {
+        self.up = false;
+        self.waiting_since_ms = None;
+        self.streams.iter_mut().for_each(Stream::handle_link);
+        self.pacing.handle_lost();
+        self.commands
+            .retain(|c| !matches!(c, Command::Publish(_) | Command::PublishManifest(_) | Command::Reconnect));
+    }
+
+    /// Asks the spool for whatever may be sent now: probes, then live readings, then backfill.
+    fn pump(&mut self) {
+        if !self.up {
+            return;
+        }
+        let (live, now_ms, batch_bytes) = (self.live, self.now_ms, self.limits.batch_bytes_max);
+        if !self.streams.iter().any(|s| Some(s.held.epoch) != live && s.is_filling()) {
+            self.pacing.handle_drained(now_ms);
+        }
+        for at in 0..self.streams.len() {
+            let stream = &self.streams[at];
+            if stream.probe_due && !stream.reading && !stream.forked {
+                self.read_spool(at, 0);
+            }
+        }
+        let is_live = |s: &Stream| Some(s.held.epoch) == live;
+        if let Some(at) = self.streams.iter().position(is_live)
+            && self.streams[at].may_send(batch_bytes as u64, now_ms)
+        {
+            self.read_spool(at, batch_bytes);
+        }
+        // One backfill read at a time keeps the order oldest first and the burst exact.
+        let allowance = (self.pacing.allowance(now_ms) as usize).min(batch_bytes);
+        let reads_already = |s: &Stream| !is_live(s) && s.reading && !s.probe_due;
+        if allowance > 0 && !self.streams.iter().any(reads_already) {
+            let ready = |s: &Stream| !is_live(s) && s.may_send(allowance as u64, now_ms);
+            if let Some(at) = self.streams.iter().position(ready) {
+                self.read_spool(at, allowance);
+            }
+        }
+    }
+
+    fn read_spool(&mut self, at: usize, bytes_max: usize) {
+        let stream = &mut self.streams[at];
+        stream.reading = true;
+        let (epoch, from) = (stream.held.epoch, stream.next);
+        self.commands.push_back(Command::ReadSpool { epoch, from, bytes_max });
+    }
+
+    fn publish(&mut self, at: usize, read: Read) {
+        let stream = &mut self.streams[at];
+        stream.probe_due = false;
+        let is_live = Some(read.epoch) == self.live;
+        let Held { acked, oldest, .. } = stream.held;
+        let batch = Batch {
+            epoch: read.epoch,
+            first: read.first,
+            entries: read.entries,
+            chain: read.chain,
+            acked,
+            oldest,
+            held: Vec::new(),
+            clocks: self.clocks.clone(),
+            lane: if is_live { Lane::Live } else { Lane::Backfill },
+            spool: self.spool,
+        };
+        if !batch.entries.is_empty() {
+            let bytes =
+                batch.entries.iter().map(|e| if let Entry::Record(r) = e { r.len() as u64 } else { 0 }).sum();
+            let least_ms = self.limits.resend_ms.max(4 * self.round_trip_ms.unwrap_or(0));
+            let patience = (least_ms, self.limits.resend_ms_max);
+            stream.handle_sent(batch.end(), bytes, self.now_ms, patience, &mut self.jitter);
+            if is_live {
+                self.pacing.handle_live();
+            } else {
+                self.pacing.handle_sent(bytes, self.now_ms);
+            }
+        }
+        self.waiting_since_ms.get_or_insert(self.now_ms);
+        let held = self.held();
+        self.commands.push_back(Command::Publish(Batch { held, ..batch }));
+    }
+
+    /// The epochs to announce: all, or those that matter most if there are very many.
+    fn held(&self) -> Vec<Held> {
+        let mut held: Vec<Held> = self.streams.iter().map(|s| s.held).collect();
+        if held.len() > self.limits.held_max {
+            held.sort_by_key(|h| (Some(h.epoch) != self.live, h.acked >= h.end));
+            held.truncate(self.limits.held_max);
+        }
+        held
+    }
+
+    fn advance(&mut self, at: usize, committed: Seq) {
+        let least_ms = self.limits.resend_ms.max(4 * self.round_trip_ms.unwrap_or(0));
+        let stream = &mut self.streams[at];
+        let committed = committed.min(stream.held.end);
+        if committed <= stream.held.acked {
+            return;
+        }
+        if let Some(took_ms) = stream.handle_committed(committed, self.now_ms, least_ms) {
+            self.round_trip_ms =
+                Some(self.round_trip_ms.map_or(took_ms, |so_far| (7 * so_far + took_ms) / 8));
+        }
+        self.commands.push_back(Command::Release { epoch: stream.held.epoch, committed });
+    }
+
+    fn fork(&mut self, at: usize) {
+        let stream = &mut self.streams[at];
+        if !stream.forked {
+            stream.forked = true;
+            stream.restart();
+            self.commands.push_back(Command::Relabel(stream.held.epoch));
+        }
+    }
+
+    /// Several batches under way may each be answered with the same wish.
+    fn repeat_manifest(&mut self, at: usize) {
+        let pause_ms = MANIFEST_PAUSE_MS.max(2 * self.round_trip_ms.unwrap_or(0));
+        let stream = &mut self.streams[at];
+        if stream.manifest_ms.is_none_or(|sent| self.now_ms.saturating_sub(sent) >= pause_ms) {
+            stream.manifest_ms = Some(self.now_ms);
+            stream.restart();
+            self.commands.push_back(Command::PublishManifest(stream.held.epoch));
+        }
+    }
+
+    /// Marks the next round of epochs for a probe, and asks again for relabelling that has not happened.
+    fn start_probes(&mut self) {
+        let count = self.streams.len();
+        let round = count.min(self.limits.held_max);
+        for n in 0..round {
+            let stream = &mut self.streams[(self.probe_from + n) % count];
+            stream.probe_due = true;
+            if stream.forked {
+                self.commands.push_back(Command::Relabel(stream.held.epoch));
+            }
+        }
+        self.probe_from = if count > round { (self.probe_from + round) % count } else { 0 };
+    }
+
+    fn stall_at_ms(&self) -> Option<u64> {
+        let stall_ms = self.limits.stall_ms.saturating_mul(1 << self.stalls.min(16));
+        let stall_ms = stall_ms.min(self.limits.resend_ms_max.max(self.limits.stall_ms));
+        self.waiting_since_ms.map(|since| since + stall_ms)
+    }
+
+    fn update_behind(&mut self) {
+        let live = self.live.and_then(|live| self.position(live)).map(|at| self.streams[at].held);
+        let Some(held) = live.filter(|held| held.acked < held.end) else {
+            self.behind = None;
+            return;
+        };
+        if self.behind.is_none_or(|(end, _)| end <= held.acked) {
+            self.behind = Some((held.end, self.now_ms));
+        }
+    }
+
+    /// More than five minutes behind: the past shall not stand in the way of the present.
+    fn seal_if_behind(&mut self) {
+        let long_ago = |since: u64| self.now_ms.saturating_sub(since) > self.limits.seal_after_ms;
+        if self.behind.is_some_and(|(_, since)| long_ago(since)) {
+            self.behind = None;
+            self.commands.push_back(Command::SealEpoch);
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Scores: events in, commands out.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use sitian_model::{Ack, Action, Batch, Clock, Entry, Epoch, Gap, GapReason, Held, Lane, Seq, SpoolState};
+use sitian_uplink::{Command, Limits, Read, Uplink};
+
+const OLD: Epoch = Epoch([1; 16]);
+const LIVE: Epoch = Epoch([2; 16]);
+const BATCH: usize = 48 * 1024;
+
+fn held(epoch: Epoch, acked: Seq, end: Seq) -> Held {
+    Held { epoch, oldest: 0, end, acked }
+}
+
+fn drain(uplink: &mut Uplink) -> Vec<Command> {
+    std::iter::from_fn(|| uplink.poll_command()).collect()
+}
+
+fn spool(uplink: &mut Uplink, held: &[Held], now_ms: u64) -> Vec<Command> {
+    uplink.handle_spool(held, LIVE, SpoolState::default(), now_ms);
+    drain(uplink)
+}
+
+fn up(uplink: &mut Uplink, now_ms: u64) -> Vec<Command> {
+    uplink.handle_link_up(now_ms);
+    drain(uplink)
+}
+
+fn timeout(uplink: &mut Uplink, now_ms: u64) -> Vec<Command> {
+    uplink.handle_timeout(now_ms);
+    drain(uplink)
+}
+
+/// The spool answers with records of 100 bytes each.
+fn answer(uplink: &mut Uplink, epoch: Epoch, first: Seq, count: usize, now_ms: u64) -> Vec<Command> {
+    let entries = vec![Entry::Record(vec![7; 100]); count];
+    uplink.handle_read(Read { epoch, first, entries, chain: first as u32 }, now_ms);
+    drain(uplink)
+}
+
+fn ack(uplink: &mut Uplink, epoch: Epoch, committed: Seq, action: Action, now_ms: u64) -> Vec<Command> {
+    let ack = Ack { epoch, committed, action, retry_after_ms: 0, window_bytes: 0, server_ms: 0 };
+    uplink.handle_ack(&ack, now_ms);
+    drain(uplink)
+}
+
+fn read(epoch: Epoch, from: Seq, bytes_max: usize) -> Command {
+    Command::ReadSpool { epoch, from, bytes_max }
+}
+
+/// What a published batch is about: epoch, first, number of entries, acked.
+fn published(commands: &[Command]) -> Vec<(Epoch, Seq, usize, Seq)> {
+    let about = |b: &Batch| (b.epoch, b.first, b.entries.len(), b.acked);
+    commands.iter().filter_map(|c| if let Command::Publish(b) = c { Some(about(b)) } else { None }).collect()
+}
+
+/// A machine with a link, whose live epoch has `end` records, all committed; the first probe is answered.
+fn idle(end: Seq) -> Uplink {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    spool(&mut uplink, &[held(LIVE, end, end)], 0);
+    up(&mut uplink, 0);
+    answer(&mut uplink, LIVE, end, 0, 0);
+    ack(&mut uplink, LIVE, end, Action::Ok, 50);
+    uplink
+}
+
+#[test]
+fn a_new_link_gets_manifests_then_probes_then_live_readings_then_backfill() {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    assert_eq!(spool(&mut uplink, &[held(OLD, 5, 9), held(LIVE, 0, 3)], 0), []);
+    let manifest = Command::PublishManifest(LIVE);
+    assert_eq!(up(&mut uplink, 10), [manifest, read(OLD, 5, 0), read(LIVE, 0, 0)]);
+    let commands = answer(&mut uplink, OLD, 5, 0, 10);
+    assert_eq!(published(&commands), [(OLD, 5, 0, 5)]);
+    assert_eq!(commands[1], read(OLD, 5, 16 * 1024));
+    let commands = answer(&mut uplink, LIVE, 0, 0, 10);
+    assert_eq!(published(&commands), [(LIVE, 0, 0, 0)]);
+    assert_eq!(commands[1], read(LIVE, 0, BATCH));
+}
+
+#[test]
+fn a_durable_record_is_published_at_once_on_an_idle_link_and_released_on_its_ack() {
+    let mut uplink = idle(10);
+    assert_eq!(spool(&mut uplink, &[held(LIVE, 10, 11)], 100), [read(LIVE, 10, BATCH)]);
+    let commands = answer(&mut uplink, LIVE, 10, 1, 101);
+    let expected = Batch {
+        epoch: LIVE,
+        first: 10,
+        entries: vec![Entry::Record(vec![7; 100])],
+        chain: 10,
+        acked: 10,
+        oldest: 0,
+        held: vec![held(LIVE, 10, 11)],
+        clocks: vec![],
+        lane: Lane::Live,
+        spool: SpoolState::default(),
+    };
+    assert_eq!(commands, [Command::Publish(expected)]);
+    assert_eq!(
+        ack(&mut uplink, LIVE, 11, Action::Ok, 150),
+        [Command::Release { epoch: LIVE, committed: 11 }]
+    );
+}
+
+#[test]
+fn batches_carry_the_clocks_that_the_shell_set() {
+    let mut uplink = idle(0);
+    let clocks = vec![Clock { boot: 3, wall_at_zero_ms: 5, uncertainty_ms: 7 }];
+    uplink.handle_clocks(clocks.clone());
+    spool(&mut uplink, &[held(LIVE, 0, 1)], 100);
+    let [Command::Publish(batch)] = &answer(&mut uplink, LIVE, 0, 1, 100)[..] else { panic!() };
+    assert_eq!(batch.clocks, clocks);
+}
+
+#[test]
+fn acks_that_are_stale_doubled_foreign_or_too_high_move_nothing_back_and_nothing_beyond_the_end() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 12)], 100);
+    answer(&mut uplink, LIVE, 10, 2, 100);
+    for (epoch, committed, expected) in [
+        (LIVE, 4, None),
+        (LIVE, 10, None),
+        (Epoch([9; 16]), 99, None),
+        (LIVE, 99, Some(12)),
+        (LIVE, 12, None),
+        (LIVE, 11, None),
+    ] {
+        let commands = ack(&mut uplink, epoch, committed, Action::Ok, 120);
+        let released: Vec<Command> =
+            expected.map(|committed| Command::Release { epoch, committed }).into_iter().collect();
+        assert_eq!(commands, released, "{committed}");
+    }
+}
+
+#[test]
+fn the_window_bounds_what_is_under_way() {
+    let mut uplink = idle(0);
+    let mut commands = spool(&mut uplink, &[held(LIVE, 0, 10_000)], 100);
+    let (mut next, mut batches) = (0, 0);
+    while commands.contains(&read(LIVE, next, BATCH)) {
+        commands = answer(&mut uplink, LIVE, next, 480, 100);
+        next += 480;
+        batches += 1;
+    }
+    // 128 KiB: two batches of 48,000 bytes, and no room for a third of up to 48 KiB.
+    assert_eq!(batches, 2);
+    let commands = ack(&mut uplink, LIVE, 480, Action::Ok, 200);
+    assert_eq!(commands, [Command::Release { epoch: LIVE, committed: 480 }, read(LIVE, 960, BATCH)]);
+}
+
+#[test]
+fn without_progress_a_run_is_sent_again_from_acked_one_batch_at_a_time_and_less_and_less_often() {
+    let mut uplink = idle(0);
+    spool(&mut uplink, &[held(LIVE, 0, 960)], 1000);
+    answer(&mut uplink, LIVE, 0, 480, 1000);
+    answer(&mut uplink, LIVE, 480, 480, 1000);
+    let (mut now, mut sent_at) = (1000, vec![1000]);
+    while sent_at.len() < 9 {
+        now = uplink.poll_timeout().unwrap();
+        for command in timeout(&mut uplink, now) {
+            match command {
+                Command::ReadSpool { from: 0, bytes_max: BATCH, .. } => {
+                    sent_at.push(now);
+                    assert_eq!(published(&answer(&mut uplink, LIVE, 0, 480, now)).len(), 1);
+                }
+                Command::ReadSpool { from, bytes_max: 0, .. } => {
+                    drop(answer(&mut uplink, LIVE, from, 0, now))
+                }
+                Command::Reconnect | Command::Publish(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let waits: Vec<u64> = sent_at.windows(2).map(|w| w[1] - w[0]).collect();
+    assert_eq!(waits[0], 10_000);
+    assert!(waits.iter().all(|w| (10_000..=300_000).contains(w)), "{waits:?}");
+    assert!(waits[4..].iter().sum::<u64>() > 200_000, "{waits:?}");
+    assert!(now > 0);
+}
+
+#[test]
+fn a_reconnect_sends_again_from_acked() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 12)], 100);
+    answer(&mut uplink, LIVE, 10, 2, 100);
+    uplink.handle_link_down(200);
+    assert_eq!((drain(&mut uplink), uplink.poll_timeout()), (vec![], None));
+    assert_eq!(up(&mut uplink, 300), [Command::PublishManifest(LIVE), read(LIVE, 10, 0)]);
+    assert_eq!(answer(&mut uplink, LIVE, 10, 0, 300)[1], read(LIVE, 10, BATCH));
+}
+
+#[test]
+fn a_read_that_a_reconnect_overtook_is_not_published_twice() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 1000)], 100);
+    answer(&mut uplink, LIVE, 10, 480, 100);
+    uplink.handle_link_down(110);
+    up(&mut uplink, 120);
+    // The answer to the read of 490 arrives late; the machine is at 10 again.
+    let commands = answer(&mut uplink, LIVE, 490, 480, 121);
+    assert_eq!((published(&commands), &commands[..]), (vec![], &[read(LIVE, 10, 0)][..]));
+}
+
+#[test]
+fn every_epoch_is_probed_every_minute() {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    spool(&mut uplink, &[held(OLD, 9, 9), held(LIVE, 3, 3)], 0);
+    up(&mut uplink, 0);
+    for minute in 1..5 {
+        for (epoch, at) in [(OLD, 9), (LIVE, 3)] {
+            let before = minute * 60_000 - 60_000;
+            assert_eq!(published(&answer(&mut uplink, epoch, at, 0, before)), [(epoch, at, 0, at)]);
+            ack(&mut uplink, epoch, at, Action::Ok, before + 50);
+        }
+        assert_eq!(uplink.poll_timeout(), Some(minute * 60_000));
+        assert_eq!(timeout(&mut uplink, minute * 60_000), [read(OLD, 9, 0), read(LIVE, 3, 0)]);
+    }
+}
+
+#[test]
+fn a_rewind_starts_again_where_the_centre_remembers_once() {
+    let mut uplink = idle(100);
+    assert_eq!(
+        ack(&mut uplink, LIVE, 40, Action::Rewind, 100),
+        [Command::Release { epoch: LIVE, committed: 40 }, read(LIVE, 40, BATCH)]
+    );
+    assert_eq!(ack(&mut uplink, LIVE, 40, Action::Rewind, 101), []);
+    let commands = answer(&mut uplink, LIVE, 40, 60, 102);
+    assert_eq!(published(&commands), [(LIVE, 40, 60, 40)]);
+}
+
+#[test]
+fn slow_waits_and_then_goes_on() {
+    let mut uplink = idle(0);
+    let ack = Ack {
+        epoch: LIVE,
+        committed: 0,
+        action: Action::Slow,
+        retry_after_ms: 5000,
+        window_bytes: 1,
+        server_ms: 0,
+    };
+    uplink.handle_ack(&ack, 100);
+    assert_eq!(spool(&mut uplink, &[held(LIVE, 0, 1000)], 200), []);
+    assert_eq!(uplink.poll_timeout(), Some(5100));
+    assert_eq!(timeout(&mut uplink, 5100), [read(LIVE, 0, BATCH)]);
+    // However small the window, one batch may be under way.
+    assert_eq!(answer(&mut uplink, LIVE, 0, 480, 5100).len(), 1);
+}
+
+#[test]
+fn quarantine_goes_on_behind_what_was_set_aside() {
+    let mut uplink = idle(0);
+    spool(&mut uplink, &[held(LIVE, 0, 2)], 100);
+    answer(&mut uplink, LIVE, 0, 2, 100);
+    assert_eq!(
+        ack(&mut uplink, LIVE, 2, Action::Quarantined, 150),
+        [Command::Release { epoch: LIVE, committed: 2 }]
+    );
+}
+
+#[test]
+fn a_fork_is_relabelled_and_sent_no_more() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 12)], 100);
+    answer(&mut uplink, LIVE, 10, 2, 100);
+    assert_eq!(ack(&mut uplink, LIVE, 10, Action::Fork, 150), [Command::Relabel(LIVE)]);
+    assert_eq!(ack(&mut uplink, LIVE, 10, Action::Fork, 151), []);
+    assert_eq!(spool(&mut uplink, &[held(LIVE, 10, 13)], 200), []);
+    let fresh = Epoch([3; 16]);
+    uplink.handle_spool(&[held(fresh, 0, 3)], fresh, SpoolState::default(), 300);
+    assert_eq!(drain(&mut uplink), [Command::PublishManifest(fresh), read(fresh, 0, BATCH)]);
+}
+
+#[test]
+fn a_missing_manifest_is_published_and_the_run_sent_again_behind_it() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 12)], 5000);
+    answer(&mut uplink, LIVE, 10, 2, 5000);
+    assert_eq!(
+        ack(&mut uplink, LIVE, 10, Action::Manifest, 5050),
+        [Command::PublishManifest(LIVE), read(LIVE, 10, BATCH)]
+    );
+    // A second batch that was under way says the same: once is enough.
+    assert_eq!(ack(&mut uplink, LIVE, 10, Action::Manifest, 5051), []);
+}
+
+#[test]
+fn a_link_that_carries_nothing_back_is_closed_ever_more_rarely() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 11)], 1000);
+    answer(&mut uplink, LIVE, 10, 1, 1000);
+    let mut closed_at = Vec::new();
+    while closed_at.len() < 5 {
+        let now = uplink.poll_timeout().unwrap();
+        let commands = timeout(&mut uplink, now);
+        closed_at.extend(commands.iter().filter(|c| **c == Command::Reconnect).map(|_| now - 1000));
+    }
+    assert_eq!(closed_at, [30_000, 90_000, 210_000, 450_000, 750_000]);
+}
+
+#[test]
+fn an_epoch_that_is_long_behind_at_a_reconnect_is_sealed_once() {
+    for (outage_ms, sealed) in [(299_000, false), (301_000, true)] {
+        let mut uplink = idle(10);
+        uplink.handle_link_down(1000);
+        spool(&mut uplink, &[held(LIVE, 10, 11)], 1000);
+        spool(&mut uplink, &[held(LIVE, 10, 300)], 200_000);
+        let commands = up(&mut uplink, 1000 + outage_ms);
+        assert_eq!(commands.contains(&Command::SealEpoch), sealed, "{outage_ms}");
+        uplink.handle_link_down(303_000);
+        assert!(!sealed || !up(&mut uplink, 304_000).contains(&Command::SealEpoch));
+    }
+}
+
+#[test]
+fn backfill_rests_for_three_tenths_of_the_time_while_live_readings_come_in() {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    spool(&mut uplink, &[held(OLD, 5, 100_000), held(LIVE, 3, 3)], 0);
+    up(&mut uplink, 0);
+    answer(&mut uplink, LIVE, 3, 0, 0);
+    assert_eq!(answer(&mut uplink, OLD, 5, 0, 0)[1], read(OLD, 5, 16 * 1024));
+    answer(&mut uplink, OLD, 5, 164, 0);
+    spool(&mut uplink, &[held(OLD, 5, 100_000), held(LIVE, 3, 4)], 10);
+    answer(&mut uplink, LIVE, 3, 1, 10);
+    // 700 ms of work, 300 ms of rest. The live reading does not wait.
+    assert_eq!(
+        ack(&mut uplink, OLD, 169, Action::Ok, 700),
+        [Command::Release { epoch: OLD, committed: 169 }]
+    );
+    let live = spool(&mut uplink, &[held(OLD, 169, 100_000), held(LIVE, 3, 5)], 800);
+    assert_eq!(live, [read(LIVE, 4, BATCH)]);
+    assert_eq!(uplink.poll_timeout(), Some(1000));
+    assert_eq!(timeout(&mut uplink, 1000), [read(OLD, 169, 32 * 1024)]);
+}
+
+#[test]
+fn backfill_has_the_whole_link_while_nothing_live_comes_in() {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    spool(&mut uplink, &[held(OLD, 5, 100_000)], 0);
+    up(&mut uplink, 0);
+    answer(&mut uplink, OLD, 5, 0, 0);
+    answer(&mut uplink, OLD, 5, 164, 0);
+    let commands = ack(&mut uplink, OLD, 169, Action::Ok, 700);
+    assert_eq!(commands, [Command::Release { epoch: OLD, committed: 169 }, read(OLD, 169, 32 * 1024)]);
+}
+
+#[test]
+fn a_gap_travels_like_data() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 50)], 100);
+    let gap = Gap { first: 10, last: 39, reason: GapReason::Evicted, span: None };
+    uplink.handle_read(Read { epoch: LIVE, first: 10, entries: vec![Entry::Gap(gap)], chain: 1 }, 100);
+    let commands = drain(&mut uplink);
+    assert_eq!(published(&commands), [(LIVE, 10, 1, 10)]);
+    assert_eq!(commands[1], read(LIVE, 40, BATCH));
+    let release = Command::Release { epoch: LIVE, committed: 40 };
+    assert_eq!(ack(&mut uplink, LIVE, 40, Action::Ok, 120), [release]);
+}
+
+#[test]
+fn a_spool_that_cannot_be_read_is_asked_again_in_a_second() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 11)], 100);
+    uplink.handle_read_failed(LIVE, 110);
+    assert_eq!((drain(&mut uplink), uplink.poll_timeout()), (vec![], Some(1110)));
+    assert_eq!(timeout(&mut uplink, 1110), [read(LIVE, 10, BATCH)]);
+}
+
+#[test]
+fn very_many_epochs_are_announced_and_probed_in_parts() {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    let epoch = |n: u16| {
+        Epoch(
+            [n.to_le_bytes(), [0xEE; 2], [0; 2], [0; 2], [0; 2], [0; 2], [0; 2], [0; 2]]
+                .concat()
+                .try_into()
+                .unwrap(),
+        )
+    };
+    let mut all: Vec<Held> = (0..300).map(|n| held(epoch(n), 5, 5)).collect();
+    all.push(held(LIVE, 0, 1));
+    spool(&mut uplink, &all, 0);
+    up(&mut uplink, 0);
+    for h in &all {
+        for command in answer(&mut uplink, h.epoch, h.acked, 0, 1) {
+            let Command::Publish(batch) = command else { continue };
+            assert!(batch.held.len() == 64 && batch.held[0].epoch == LIVE);
+        }
+        ack(&mut uplink, h.epoch, h.acked, Action::Ok, 2);
+    }
+    let mut probed = std::collections::BTreeSet::new();
+    for minute in 1..=5 {
+        let commands = timeout(&mut uplink, minute * 60_000);
+        for command in commands {
+            let Command::ReadSpool { epoch, from, .. } = command else { continue };
+            probed.insert(epoch);
+            answer(&mut uplink, epoch, from, 0, minute * 60_000);
+        }
+        assert!(probed.len() <= 64 * minute as usize + 1);
+    }
+    // All but the live one, whose data read is still unanswered.
+    assert_eq!(probed.len(), 300);
+}
