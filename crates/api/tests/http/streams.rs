@@ -1,12 +1,13 @@
 //! Streams lose nothing, repeat nothing, and end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::client::{Events, get};
-use crate::world::{POINT, served, served_with};
+use crate::world::{POINT, Served, served, served_with};
 
 const ALERTS: &str = "/api/v1/streams/alerts";
 
@@ -17,6 +18,15 @@ async fn expect(events: &mut Events, cursors: impl IntoIterator<Item = u64>) {
         assert_eq!((block.event.as_str(), block.id), ("alert", Some(cursor)));
         assert_eq!(block.data["id"], json!(cursor));
     }
+}
+
+/// A stream that has caught up: from here on it learns from the bus, and only there that it has to look at the log.
+async fn caught_up(served: &Served) -> Events {
+    let events = Events::open(served.at, ALERTS, &[]).await;
+    while served.world.at_end.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    events
 }
 
 #[tokio::test]
@@ -75,7 +85,7 @@ async fn nothing_is_lost_or_doubled_between_replay_and_live() {
 async fn a_stream_that_falls_behind_catches_up_from_the_log() {
     const BURST: u64 = 5_000;
     let served = served().await;
-    let mut events = Events::open(served.at, ALERTS, &[]).await;
+    let mut events = caught_up(&served).await;
     // The stream's task cannot run in between: its queue on the bus overflows.
     for _ in 0..BURST {
         served.happen("base-1");
@@ -86,7 +96,7 @@ async fn a_stream_that_falls_behind_catches_up_from_the_log() {
 #[tokio::test]
 async fn announcements_out_of_order_are_told_in_order() {
     let served = served().await;
-    let mut events = Events::open(served.at, ALERTS, &[]).await;
+    let mut events = caught_up(&served).await;
     let (one, two, three) =
         (served.world.write("base-1"), served.world.write("base-1"), served.world.write("base-1"));
     served.live.alert(two);

@@ -32,6 +32,8 @@ pub struct World {
     pub gate: Mutex<()>,
     /// How many have come that far.
     pub at_gate: AtomicUsize,
+    /// How often somebody asked for the log and was at its end.
+    pub at_end: AtomicUsize,
 }
 
 /// A world being served.
@@ -364,7 +366,9 @@ impl Backend for World {
 
     fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError> {
         let log = self.log.lock().unwrap();
-        Ok(log.iter().filter(|entry| entry.cursor > cursor).take(limit).cloned().collect())
+        let more: Vec<_> = log.iter().filter(|entry| entry.cursor > cursor).take(limit).cloned().collect();
+        self.at_end.fetch_add(usize::from(more.is_empty()), Ordering::SeqCst);
+        Ok(more)
     }
 
     fn alert_log_end(&self) -> Result<u64, BackendError> {
