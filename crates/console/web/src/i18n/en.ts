@@ -55,6 +55,7 @@ export const en: Record<Key, string> = {
   "map.label": "Network picture of {place}: {count} places, select one to go deeper",
   "map.key_size": "disc area = points",
   "map.key_ring": "ring = complete, last hour",
+  "map.key_dots": "dots = bases",
   "map.schematic": "dashed: schematic position, not surveyed",
   "map.no_position": "bottom row: no coordinates registered",
   "map.node": "{name}, {state}, {ratio} complete, {need} of {bases} bases need attention",

@@ -53,6 +53,7 @@ export const zh = {
   "map.label": "{place}的监管网图：{count} 个下级节点，点击进入",
   "map.key_size": "圆面积 = 测点数",
   "map.key_ring": "外环 = 近 1 小时完整率",
+  "map.key_dots": "小点 = 基地",
   "map.schematic": "虚线圆：示意位置，未实测",
   "map.no_position": "底行：未登记坐标",
   "map.node": "{name}，{state}，完整率 {ratio}，{need} / {bases} 个基地需要关注",
