@@ -184,6 +184,16 @@ fn one_episode_rises_and_falls_through_the_levels() {
 }
 
 #[test]
+fn a_worse_level_takes_the_milder_ones_along() {
+    let hasty = EC.replace("clear = 2800 }", "clear = 2800, for = \"0s\" }");
+    check(
+        &hasty,
+        "0=3500 5=2700 10=660 15=650",
+        &["fired red 0/0/-", "eased yellow 0/0/-", "resolved yellow 0/0/15"],
+    );
+}
+
+#[test]
 fn bad_readings_trigger_nothing_and_clear_nothing() {
     check(EC, "0=! 10=! 20=! 30=!", &[]);
     check(FROST, "0=1 10=! 20=1", &["fired yellow 0/0/-"]);
@@ -226,7 +236,7 @@ fn late_readings_write_history_and_never_page() {
     // A backlog that comes in order, but hours old.
     check(FROST, "10=1@9000 20=9@9000", &["resolved yellow 10/10/20 late"]);
     // What the live episode tells of already is not told again.
-    check(FROST, "100=1 120=1 110=1@121", &["fired yellow 100/100/-"]);
+    check(FROST, "100=1 120=1 110=1@121 tick@9999", &["fired yellow 100/100/-"]);
 }
 
 #[test]
@@ -357,6 +367,14 @@ fn only_what_changed_is_stored_and_damage_is_told() {
     assert!(engine.take_delta().is_empty());
 
     let mut stored = engine.snapshot();
+    let mut fresh = self::engine(FROST, Timestamp(0));
+    let rest: Vec<_> = stored.states.iter().filter(|s| s.key != "counter").cloned().collect();
+    fresh.restore(&rest, &stored.marks, Timestamp(0));
+    fresh.register(watched(), Timestamp(0));
+    fresh.observe(&row(Timestamp(20_000), "5"), Timestamp(20_000));
+    fresh.observe(&row(Timestamp(30_000), "1"), Timestamp(30_000));
+    let numbers: Vec<_> = std::iter::from_fn(|| fresh.poll_change()).map(|c| c.episode.id).collect();
+    assert_eq!(numbers, [1, 2], "a lost counter makes no number twice");
     for state in &mut stored.states {
         state.body = Some("damaged".into());
     }
