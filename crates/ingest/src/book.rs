@@ -1,0 +1,124 @@
+//! What is remembered: every gateway with its epochs, and the registry of points.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use sitian_model::{Epoch, EpochNo, GatewayId, PointId, PointNo, Timestamp};
+
+use crate::clone::Tenures;
+use crate::effect::{EpochState, IncidentKind, PointEntry, Restored};
+use crate::limits::Limits;
+
+/// Everything remembered. Numbers are handed out here and nowhere else.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) gateways: HashMap<GatewayId, GatewayBook>,
+    pub(crate) points: HashMap<PointId, PointEntry>,
+    pub(crate) point_next: u32,
+    pub(crate) epoch_next: u32,
+}
+
+/// One gateway.
+#[derive(Debug, Default)]
+pub(crate) struct GatewayBook {
+    pub(crate) epochs: HashMap<Epoch, EpochBook>,
+    /// Points registered for it.
+    pub(crate) points: usize,
+    /// The highest rank given to a live epoch.
+    pub(crate) live_rank: u32,
+    pub(crate) tenures: Tenures,
+    pub(crate) quarantined_bytes: u64,
+    /// The newest list of points: most epochs of a gateway share it.
+    last_points: Option<Arc<[PointNo]>>,
+    /// Epochs opened beyond what has been refilled since, and when that was reckoned.
+    opened: u32,
+    opened_at: Option<Timestamp>,
+    said: BTreeMap<IncidentKind, Timestamp>,
+}
+
+/// One epoch.
+#[derive(Debug)]
+pub(crate) struct EpochBook {
+    pub(crate) points: Arc<[PointNo]>,
+    pub(crate) state: EpochState,
+}
+
+impl Book {
+    pub(crate) fn restore(restored: Restored) -> Self {
+        let mut book = Self::default();
+        for point in restored.points {
+            book.point_next = book.point_next.max(point.no.0.saturating_add(1));
+            book.gateways.entry(point.id.gateway.clone()).or_default().points += 1;
+            book.points.insert(point.id.clone(), point);
+        }
+        let mut epochs = restored.epochs;
+        epochs.sort_by_key(|epoch| epoch.state.no);
+        for epoch in epochs {
+            book.epoch_next = book.epoch_next.max(epoch.state.no.0.saturating_add(1));
+            let gateway = book.gateways.entry(epoch.gateway).or_default();
+            gateway.live_rank = gateway.live_rank.max(epoch.state.live_rank);
+            gateway.insert(epoch.epoch, epoch.points, epoch.state);
+        }
+        for (gateway, bytes) in restored.quarantined_bytes {
+            book.gateways.entry(gateway).or_default().quarantined_bytes = bytes;
+        }
+        book
+    }
+
+    pub(crate) fn epoch(&mut self, gateway: &GatewayId, epoch: &Epoch) -> Option<&mut EpochBook> {
+        self.gateways.get_mut(gateway)?.epochs.get_mut(epoch)
+    }
+
+    pub(crate) fn state(&self, gateway: &GatewayId, epoch: &Epoch) -> Option<&EpochState> {
+        self.gateways.get(gateway)?.epochs.get(epoch).map(|book| &book.state)
+    }
+
+    /// The number of a new epoch; `None` once all are given away.
+    pub(crate) fn take_epoch_no(&mut self) -> Option<EpochNo> {
+        let no = self.epoch_next;
+        self.epoch_next = no.checked_add(1)?;
+        Some(EpochNo(no))
+    }
+}
+
+impl GatewayBook {
+    /// Remembers an epoch, sharing the list of points with the epoch before where they are equal.
+    pub(crate) fn insert(&mut self, epoch: Epoch, points: Vec<PointNo>, state: EpochState) {
+        let shared = match &self.last_points {
+            Some(last) if **last == *points => Arc::clone(last),
+            _ => points.into(),
+        };
+        self.last_points = Some(Arc::clone(&shared));
+        self.epochs.insert(epoch, EpochBook { points: shared, state });
+    }
+
+    /// True if one more epoch may be opened now; counts it.
+    pub(crate) fn may_open(&mut self, limits: &Limits, now: Timestamp) -> bool {
+        let since = self.opened_at.map_or(0, |at| now.since_ms(at).max(0));
+        let refilled = since / limits.epoch_refill_ms.max(1);
+        self.opened = self.opened.saturating_sub(u32::try_from(refilled).unwrap_or(u32::MAX));
+        if refilled > 0 || self.opened_at.is_none() || self.opened == 0 {
+            self.opened_at = Some(now);
+        }
+        let allowed = self.opened < limits.epoch_burst && self.epochs.len() < limits.gateway_epochs_max;
+        self.opened += u32::from(allowed);
+        allowed
+    }
+
+    /// True if an incident of this kind has not been raised for this gateway a short while ago; counts it as raised.
+    pub(crate) fn may_say(&mut self, kind: IncidentKind, now: Timestamp) -> bool {
+        let pause_ms = match kind {
+            // Each of these is a fact of its own.
+            IncidentKind::PossibleLoss | IncidentKind::CardLost | IncidentKind::Gap => return true,
+            IncidentKind::Quarantined => 60_000,
+            IncidentKind::Clone | IncidentKind::Fork => 600_000,
+            IncidentKind::ManifestConflict | IncidentKind::Quota => 3_600_000,
+            IncidentKind::ServerRestored => i64::MAX,
+        };
+        let silent = self.said.get(&kind).is_some_and(|at| (0..pause_ms).contains(&now.since_ms(*at)));
+        if !silent {
+            self.said.insert(kind, now);
+        }
+        !silent
+    }
+}
