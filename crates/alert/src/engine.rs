@@ -1,7 +1,7 @@
 //! The fold: readings, link states, acknowledgements and time go in, changes of episodes come out.
 //!
-//! [`lane`] is one value rule on one point, [`value`] feeds it and writes history, [`silence`] waits for signs of life,
-//! [`restart`] says what has to be stored and takes it back.
+//! `lane` is one value rule on one point, `value` feeds it and writes history, `silence` waits for signs of life,
+//! `restart` says what has to be stored and takes it back.
 //!
 //! Memory: per registered point and gateway a fixed amount, per rule and subject only while something holds. The queue of
 //! changes is emptied by the caller after every event; one event makes at most a few changes per rule of its point, one
