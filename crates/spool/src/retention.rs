@@ -15,16 +15,12 @@ const SEGMENTS_MIN: u64 = 4;
 impl<D: Disk> Spool<D> {
     /// Everything of `epoch` below `committed` is stored centrally. A smaller number than before is a rewind: the
     /// centre has forgotten. Numbers beyond what was written are clamped. Trims what is past keep-behind; noted on
-    /// disk with a later commit. Unknown epochs are ignored.
+    /// disk with a later commit. Records that are in memory only stay there until the disk takes them or memory is full:
+    /// the centre may still forget. Unknown epochs are ignored.
     pub fn release(&mut self, epoch: Epoch, committed: Seq) {
         let Some(stream) = self.stream_mut(epoch) else { return };
         stream.acked = committed.min(stream.written);
         stream.acked_high = stream.acked_high.max(stream.acked);
-        let acked = stream.acked;
-        if self.fault.is_some() {
-            self.pending.retain(|p| p.epoch != epoch || p.seq >= acked);
-            self.pending_bytes = self.pending.iter().map(|p| p.payload.len()).sum();
-        }
         self.trim();
         self.forget_empty_streams();
     }
@@ -119,6 +115,8 @@ impl<D: Disk> Spool<D> {
 
     /// Has a spare segment ready for the next roll-over, if the disk allows; after a refusal asks less and less often.
     pub(crate) fn reserve_spare(&mut self) {
+        // A power cut may bring back what was removed, and the quota may have become smaller.
+        while self.bytes() > self.bytes_max() && self.make_room() {}
         if self.spare.is_some() {
             return;
         }

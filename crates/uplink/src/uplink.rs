@@ -437,6 +437,8 @@ impl Uplink {
         if stream.manifest_ms.is_none_or(|sent| self.now_ms.saturating_sub(sent) >= pause_ms) {
             stream.manifest_ms = Some(self.now_ms);
             stream.restart();
+            // A centre that has forgotten the manifest may have forgotten more: ask before sending.
+            stream.probe_due = true;
             self.commands.push_back(Command::PublishManifest(stream.held.epoch));
         }
     }

@@ -279,8 +279,9 @@ fn a_missing_manifest_is_published_and_the_run_sent_again_behind_it() {
     answer(&mut uplink, LIVE, 10, 2, 5000);
     assert_eq!(
         ack(&mut uplink, LIVE, 10, Action::Manifest, 5050),
-        [Command::PublishManifest(LIVE), read(LIVE, 10, BATCH)]
+        [Command::PublishManifest(LIVE), read(LIVE, 10, 0)]
     );
+    assert_eq!(answer(&mut uplink, LIVE, 10, 0, 5050)[1], read(LIVE, 10, BATCH));
     // A second batch that was under way says the same: once is enough.
     assert_eq!(ack(&mut uplink, LIVE, 10, Action::Manifest, 5051), []);
 }
