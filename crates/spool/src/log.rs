@@ -286,9 +286,11 @@ impl<D: Disk> Spool<D> {
         }
     }
 
-    /// One past the last sequence number that [`Spool::read`] gives out.
+    /// One past the last sequence number that [`Spool::read`] gives out: what is durable. While the disk has failed
+    /// also what is in memory, and once memory holds nothing of the epoch any more, what was dropped from it.
     pub(crate) fn readable_end(&self, stream: &Stream) -> Seq {
-        if self.fault.is_some() { stream.written } else { stream.end }
+        let waiting = || self.pending.iter().any(|p| p.epoch == stream.epoch);
+        if self.fault.is_none() && waiting() { stream.end } else { stream.written }
     }
 
     pub(crate) fn stream(&self, epoch: Epoch) -> Option<&Stream> {

@@ -6,7 +6,7 @@ use sitian_model::{Entry, Epoch, Gap, GapReason, Seq, Span};
 
 use crate::disk::{Disk, DiskFault};
 use crate::frame::{FRAMES_AT, Kind};
-use crate::log::Spool;
+use crate::log::{Spool, Stream};
 use crate::segment::{Segment, Walk};
 
 /// Where reading may go on without walking a segment from its start; this many epochs are remembered.
@@ -161,6 +161,9 @@ impl<D: Disk> Spool<D> {
                 }
             }
             self.gather_memory(&mut run, readable_end);
+            if !run.full && run.next < readable_end {
+                run.missing(readable_end - 1, GapReason::Evicted, None, chain);
+            }
         }
         if run.chain.is_none() {
             let waiting = self.pending.iter().find(|p| p.epoch == epoch && p.seq >= run.first);
@@ -194,10 +197,17 @@ impl<D: Disk> Spool<D> {
             }
         }
         if !held && run.next < stream.end {
-            let chain = stream.evicted.map_or(0, |e| e.chain);
-            run.gap(Self::gap_before(stream, run.next, stream.end), chain);
+            let gap = Self::gap_before(stream, run.next, stream.end);
+            let evicted = stream.evicted.filter(|e| e.last == gap.last).map(|e| e.chain);
+            run.gap(gap, evicted.unwrap_or_else(|| self.chain_at_end(stream)));
+            run.full |= run.next < stream.end;
         }
         Ok(())
+    }
+
+    /// The chain behind what is durable.
+    fn chain_at_end(&self, stream: &Stream) -> u32 {
+        self.pending.iter().find(|p| p.epoch == stream.epoch).map_or(stream.chain, |p| p.chain)
     }
 
     /// While the disk has failed, what is in memory counts too.
