@@ -47,7 +47,7 @@ export function option(picture: Picture) {
   });
   const { min, max } = scale(windows, limits.map((l) => l.value));
   const text = { color: palette.ink3, fontSize: em * 0.75, fontFamily: picture.font };
-  const quiet = { silent: true, showSymbol: false, lineStyle: { width: 0 }, animation: false };
+  const quiet = { silent: true, symbol: "none", lineStyle: { width: 0 }, animation: false };
   return {
     animation: false,
     grid: { ...PLOT, left: (PLOT.left * em) / 16, right: (PLOT.right * em) / 16, bottom: (PLOT.bottom * em) / 16 },

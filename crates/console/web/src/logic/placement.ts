@@ -10,14 +10,19 @@ export function spread(discs: Disc[], gap: number, width: number, height: number
   const moved = discs.map((disc, k) => ({ ...disc, x: disc.x + Math.cos(k * 2.4) * 0.5, y: disc.y + Math.sin(k * 2.4) * 0.5 }));
   for (let round = 0; round < 160; round += 1) {
     let still = true;
-    for (const [i, a] of moved.entries()) {
-      for (const b of moved.slice(i + 1)) {
-        const [dx, dy] = [b.x - a.x, b.y - a.y];
-        const distance = Math.hypot(dx, dy) || 1;
-        const lack = a.r + b.r + gap - distance;
-        if (lack <= 0.1) continue;
+    for (let i = 0; i < moved.length; i += 1) {
+      const a = moved[i]!;
+      for (let k = i + 1; k < moved.length; k += 1) {
+        const b = moved[k]!;
+        const dx = b.x - a.x;
+        const dy = b.y - a.y;
+        const wish = a.r + b.r + gap - 0.1;
+        if (dx * dx + dy * dy >= wish * wish) continue;
         still = false;
-        const [ux, uy] = [(dx / distance) * lack * 0.5, (dy / distance) * lack * 0.5];
+        const distance = Math.hypot(dx, dy) || 1;
+        const push = (wish + 0.1 - distance) / distance / 2;
+        const ux = dx * push;
+        const uy = dy * push;
         a.x -= ux;
         a.y -= uy;
         b.x += ux;
