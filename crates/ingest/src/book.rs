@@ -21,7 +21,7 @@ pub(crate) struct Book {
 /// One gateway.
 #[derive(Debug, Default)]
 pub(crate) struct GatewayBook {
-    pub(crate) epochs: HashMap<Epoch, EpochBook>,
+    pub(crate) epochs: BTreeMap<Epoch, EpochBook>,
     /// Points registered for it.
     pub(crate) points: usize,
     /// The highest rank given to a live epoch.

@@ -2,7 +2,8 @@
 //!
 //! Only batches of the live lane count: whoever sends one has `batch.epoch` as its live epoch, and every other epoch on
 //! its disk is sealed. Batches may arrive in another order than they were sent; live epochs are therefore ranked in the
-//! order in which they were first seen, and a batch says nothing about what a later one has listed.
+//! order in which they were first seen, and a batch says nothing about what a later one has listed. What remains is an
+//! epoch whose manifest and first live batch are both overtaken by its successor's: that raises a loss that is none.
 
 use std::collections::HashMap;
 
@@ -47,8 +48,12 @@ pub(crate) fn compare(gateway: &mut GatewayBook, batch: &Batch) -> (Vec<Epoch>, 
     (changed, findings)
 }
 
+/// `None` for an epoch that a later one has already listed as sealed: its batch was late.
 fn rank(gateway: &mut GatewayBook, epoch: &Epoch) -> Option<u32> {
     let state = &mut gateway.epochs.get_mut(epoch)?.state;
+    if state.sealed {
+        return None;
+    }
     if state.live_rank == 0 {
         gateway.live_rank = gateway.live_rank.saturating_add(1);
         state.live_rank = gateway.live_rank;

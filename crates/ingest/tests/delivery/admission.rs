@@ -1,0 +1,310 @@
+//! One batch against a watermark: what is committed and what is answered.
+
+use sitian_ingest::*;
+use sitian_model::*;
+
+use crate::bench::*;
+
+fn gap(first: Seq, last: Seq) -> Entry {
+    Entry::Gap(Gap { first, last, reason: GapReason::Evicted, span: None })
+}
+
+fn acked(acked: Seq, batch: Batch) -> Batch {
+    Batch { acked, ..batch }
+}
+
+/// Ten records are committed; then one batch comes.
+#[track_caller]
+fn check(name: &str, second: Batch, expected: (Action, Seq), rows: usize, duplicates: u64) {
+    let mut bench = Bench::new(Limits::default());
+    let first = bench.hear(&batch(epoch(1), 0, 10)).unwrap();
+    assert_eq!((first.action, first.committed), (Action::Ok, 10));
+    let ack = bench.hear(&second).unwrap();
+    assert_eq!((ack.action, ack.committed), expected, "{name}");
+    assert_eq!(bench.store.rows.len(), 20 + rows, "{name}");
+    assert_eq!(bench.ingest.stats().duplicates, duplicates, "{name}");
+    assert_eq!(bench.store.epoch(&bench.gateway, epoch(1)).unwrap().state.committed, ack.committed, "{name}");
+}
+
+#[test]
+fn a_batch_is_judged_by_where_it_begins() {
+    let e = epoch(1);
+    check("next in line", batch(e, 10, 13), (Action::Ok, 13), 6, 0);
+    check("overlapping", batch(e, 7, 13), (Action::Ok, 13), 6, 3);
+    check("from the start", batch(e, 0, 13), (Action::Ok, 13), 6, 10);
+    check("all old", batch(e, 2, 5), (Action::Ok, 10), 0, 3);
+    check("exactly the same", batch(e, 0, 10), (Action::Ok, 10), 0, 10);
+    check("one ahead", batch(e, 11, 13), (Action::Ok, 10), 0, 0);
+    check("probe in place", batch(e, 10, 10), (Action::Ok, 10), 0, 0);
+    check("probe behind", batch(e, 3, 3), (Action::Ok, 10), 0, 0);
+    check("probe ahead", batch(e, 20, 20), (Action::Ok, 10), 0, 0);
+    check("acked as much as committed", acked(10, batch(e, 10, 13)), (Action::Ok, 13), 6, 0);
+    check("acked more than committed", acked(11, batch(e, 10, 13)), (Action::Rewind, 10), 0, 0);
+    check("probe acked more than committed", acked(40, batch(e, 40, 40)), (Action::Rewind, 10), 0, 0);
+}
+
+#[test]
+fn another_history_under_the_same_label_is_a_fork_wherever_it_meets_the_watermark() {
+    let forked = |first, end| Batch { chain: 0xbad, ..batch(epoch(1), first, end) };
+    check("at the watermark", forked(10, 13), (Action::Fork, 10), 0, 0);
+    check("overlapping it", forked(5, 13), (Action::Fork, 10), 0, 0);
+    check("a probe at it", forked(10, 10), (Action::Fork, 10), 0, 0);
+    check("below it there is nothing to compare", forked(2, 5), (Action::Ok, 10), 0, 3);
+    let mut bench = Bench::new(Limits::default());
+    bench.hear(&batch(epoch(1), 0, 10));
+    bench.hear(&forked(10, 13));
+    bench.hear(&forked(10, 14));
+    assert_eq!(bench.kinds(), [IncidentKind::Fork], "one alarm");
+    assert_eq!(bench.store.quarantine.len(), 1, "the raw bytes are kept");
+    assert_eq!(bench.hear(&batch(epoch(1), 10, 13)).unwrap().committed, 13, "the first writer goes on");
+}
+
+#[test]
+fn a_gap_is_committed_like_data_and_clipped_to_what_is_new() {
+    let with = |first, entries| Batch { entries, ..batch(epoch(1), first, first) };
+    check("gap in line", with(10, vec![gap(10, 99)]), (Action::Ok, 100), 0, 0);
+    check("gap over the watermark", with(8, vec![gap(8, 99)]), (Action::Ok, 100), 0, 2);
+    check("old gap", with(2, vec![gap(2, 9)]), (Action::Ok, 10), 0, 8);
+    let mut bench = Bench::new(Limits::default());
+    bench.hear(&batch(epoch(1), 0, 10));
+    bench.hear(&with(8, vec![gap(8, 99)]));
+    let committed = bench.store.gaps[0].gap;
+    assert_eq!((committed.first, committed.last, committed.reason), (10, 99, GapReason::Evicted));
+    assert_eq!(bench.kinds(), [IncidentKind::Gap]);
+    // Whatever chain the gateway names after a gap is adopted, and binding from then on.
+    let after = |first: u64, chain| Batch { chain, ..batch(epoch(1), first, 120) };
+    assert_eq!(bench.hear(&Batch { entries: vec![], ..after(100, 77) }).unwrap().action, Action::Ok);
+    assert_eq!(bench.hear(&after(100, 78)).unwrap().action, Action::Fork);
+    assert_eq!(bench.hear(&after(100, 77)).unwrap().committed, 120);
+}
+
+#[test]
+fn an_unknown_epoch_is_asked_for_its_manifest_and_nothing_is_kept() {
+    let mut bench = Bench::new(Limits::default());
+    let ack = bench.hear(&batch(epoch(2), 0, 5)).unwrap();
+    assert_eq!((ack.action, ack.committed), (Action::Manifest, 0));
+    assert!(bench.store.rows.is_empty());
+    bench.register(epoch(2));
+    assert_eq!(bench.hear(&batch(epoch(2), 0, 5)).unwrap().committed, 5);
+    assert_eq!(bench.store.points.len(), 2, "the points are the ones of epoch 1");
+    assert_eq!(bench.store.epochs.len(), 2);
+}
+
+#[test]
+fn a_manifest_that_overtakes_its_batch_in_a_group_is_not_asked_for() {
+    let mut bench = Bench::new(Limits::default());
+    let (gateway, now) = (bench.gateway.clone(), bench.now);
+    bench.ingest.handle_batch(&gateway, &batch(epoch(2), 0, 5), b"", &decode, now);
+    bench.ingest.handle_manifest(&gateway, epoch(2), manifest(&gateway), now);
+    assert_eq!(bench.settle().unwrap().action, Action::Ok);
+}
+
+#[test]
+fn manifests_of_others_and_other_manifests_are_refused() {
+    let mut bench = Bench::new(Limits::default());
+    let (own, now) = (bench.gateway.clone(), bench.now);
+    bench.ingest.handle_manifest(&own, epoch(3), manifest(&gateway("gw-2")), now);
+    assert_eq!(bench.settle(), None, "no answer to a stranger's manifest");
+    let again = manifest(&own);
+    bench.ingest.handle_manifest(&own, epoch(1), again.clone(), now);
+    let group = bench.ingest.take(now);
+    assert_eq!((group.effects, group.acks.len()), (vec![], 1), "the same manifest changes nothing");
+    let mut swapped = again;
+    swapped.points.swap(0, 1);
+    bench.ingest.handle_manifest(&own, epoch(1), swapped, now);
+    bench.settle();
+    assert_eq!(bench.kinds(), [IncidentKind::ManifestConflict]);
+    let rejected = bench.ingest.stats().rejected;
+    assert_eq!((rejected.foreign_manifest, rejected.manifest_conflict), (1, 1));
+}
+
+#[test]
+fn a_point_keeps_its_number_when_its_description_changes() {
+    let mut bench = Bench::new(Limits::default());
+    let mut renamed = manifest(&bench.gateway);
+    renamed.devices[0].name = "三号棚".into();
+    renamed.points.remove(0);
+    let (gateway, now) = (bench.gateway.clone(), bench.now);
+    bench.ingest.handle_manifest(&gateway, epoch(2), renamed, now);
+    bench.settle();
+    let names: Vec<_> = bench.store.points.values().map(|p| (p.no.0, p.device.name.as_str())).collect();
+    assert_eq!(names, [(0, "土壤"), (1, "三号棚")]);
+    assert_eq!(bench.store.epoch(&gateway, epoch(2)).unwrap().points, [PointNo(1)]);
+}
+
+#[test]
+fn a_poisonous_record_is_set_aside_and_its_neighbours_are_stored() {
+    for (name, kind, reason) in [
+        ("undecodable", flavour::UNDECODABLE, "no record"),
+        ("unknown point", flavour::UNKNOWN_POINT, "point 2 is not among the 2 of the manifest"),
+        ("point twice", flavour::POINT_TWICE, "point 0 occurs twice in one record"),
+        ("contradiction", flavour::CONTRADICTION, "point 1 has a value that contradicts its quality"),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        let mut sent = batch(epoch(1), 0, 3);
+        let poison = payload(1, 1, kind);
+        sent.entries[1] = Entry::Record(poison.clone());
+        let ack = bench.hear(&sent).unwrap();
+        assert_eq!((ack.action, ack.committed), (Action::Quarantined, 3), "{name}");
+        assert_eq!(bench.store.rows.len(), 4, "{name}");
+        let kept = &bench.store.quarantine[0];
+        assert_eq!(
+            (kept.range, kept.form, kept.reason.as_str()),
+            (Some((epoch(1), 1, 2)), Form::Record, reason)
+        );
+        assert_eq!(kept.raw, poison, "{name}");
+        assert_eq!(bench.kinds(), [IncidentKind::Quarantined], "{name}");
+        let payloads: Vec<Vec<u8>> = sent
+            .entries
+            .iter()
+            .map(|e| match e {
+                Entry::Record(payload) => payload.clone(),
+                Entry::Gap(_) => vec![],
+            })
+            .collect();
+        let next = Batch { chain: chain(&payloads), ..batch(epoch(1), 3, 5) };
+        assert_eq!(bench.hear(&next).unwrap().action, Action::Ok, "{name}: the chain goes on over poison");
+    }
+}
+
+#[test]
+fn an_undecodable_message_moves_the_watermark_over_what_it_declares_and_no_further() {
+    let e = epoch(1);
+    for (name, declared, expected, kept) in [
+        ("next in line", Some((e, 10, 15)), Some((Action::Quarantined, 15)), 1),
+        ("overlapping", Some((e, 5, 15)), Some((Action::Quarantined, 15)), 1),
+        ("already committed", Some((e, 0, 10)), Some((Action::Ok, 10)), 0),
+        ("ahead", Some((e, 11, 15)), Some((Action::Ok, 10)), 0),
+        ("nothing in it", Some((e, 10, 10)), Some((Action::Ok, 10)), 0),
+        ("backwards", Some((e, 10, 9)), None, 1),
+        ("beyond reach", Some((e, 10, SEQ_MAX)), None, 1),
+        ("unknown epoch", Some((epoch(9), 0, 5)), Some((Action::Manifest, 0)), 0),
+        ("no labels", None, None, 1),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        bench.hear(&batch(e, 0, 10));
+        let (gateway, now) = (bench.gateway.clone(), bench.now);
+        bench.ingest.handle_poison(&gateway, b"junk", "why", declared, now);
+        let ack = bench.settle();
+        assert_eq!(ack.map(|a| (a.action, a.committed)), expected, "{name}");
+        assert_eq!(bench.store.quarantine.len(), kept, "{name}");
+        assert_eq!(bench.store.rows.len(), 20, "{name}");
+        assert_eq!(bench.ingest.stats().rejected.poison, 1, "{name}");
+    }
+}
+
+#[test]
+fn quarantine_has_a_quota_and_beyond_it_the_stream_waits_instead_of_losing() {
+    let mut bench = Bench::new(Limits { quarantine_bytes_max: 25, ..Limits::default() });
+    let mut sent = batch(epoch(1), 0, 5);
+    for n in [1, 2, 3] {
+        sent.entries[n as usize] = Entry::Record(payload(n, 1, flavour::UNDECODABLE));
+    }
+    let ack = bench.hear(&sent).unwrap();
+    assert_eq!((ack.action, ack.committed), (Action::Slow, 3), "two of ten bytes fit");
+    assert!(ack.retry_after_ms > 0);
+    assert_eq!(bench.kinds(), [IncidentKind::Quarantined, IncidentKind::Quota]);
+    let (gateway, now) = (bench.gateway.clone(), bench.now);
+    bench.ingest.handle_poison(&gateway, b"undeclared junk", "why", None, now);
+    bench.ingest.handle_poison(&crate::bench::gateway("gw-stranger"), b"junk", "why", None, now);
+    assert_eq!((bench.settle(), bench.store.quarantine.len()), (None, 2));
+}
+
+#[test]
+fn times_are_kept_and_flagged_or_repaired_by_the_clock_of_their_boot() {
+    let clock = |boot, uncertainty_ms| Clock { boot, wall_at_zero_ms: NOW.0 - 5000, uncertainty_ms };
+    let (good, unknown, bad) = (0, 64 + 3, 128 + 4);
+    for (name, kind, clocks, expected) in [
+        ("known", flavour::GOOD, vec![], [(0, good), (7, good)]),
+        ("known, whatever a clock says", flavour::GOOD, vec![clock(1, 5)], [(0, good), (7, good)]),
+        ("never set", flavour::NO_CLOCK, vec![], [(0, unknown), (7, unknown)]),
+        ("of another boot", flavour::NO_CLOCK, vec![clock(2, 5)], [(0, unknown), (7, unknown)]),
+        ("set later", flavour::NO_CLOCK, vec![clock(2, 5), clock(1, 5)], [(-5000, good), (-4993, good)]),
+        (
+            "set later and badly",
+            flavour::NO_CLOCK,
+            vec![clock(1, 70_000)],
+            [(-5000, unknown), (-4993, unknown)],
+        ),
+        ("off by an hour", flavour::VAGUE_CLOCK, vec![], [(0, unknown), (7, unknown)]),
+        ("far ahead", flavour::FAR_AHEAD, vec![], [(0, good), (40 * 86_400_000, unknown)]),
+        ("long ago", flavour::LONG_AGO, vec![], [(0, good), (-NOW.0, unknown)]),
+        ("no value and no clock", flavour::BAD, vec![], [(0, unknown), (7, bad)]),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        let entries = vec![Entry::Record(payload(0, 1, kind))];
+        bench.hear(&Batch { entries, clocks, ..batch(epoch(1), 0, 0) });
+        let found: Vec<(i64, u8)> = bench.store.rows.values().map(|(_, at, q)| (at - NOW.0, *q)).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn several_batches_of_several_gateways_make_one_group_with_one_ack_per_epoch() {
+    let mut bench = Bench::new(Limits::default());
+    let others: Vec<GatewayId> = (2..5).map(|n| gateway(&format!("gw-{n}"))).collect();
+    for other in &others {
+        bench.ingest.handle_manifest(other, epoch(7), manifest(other), NOW);
+        for n in 0..3 {
+            bench.ingest.handle_batch(other, &batch(epoch(7), n * 2, n * 2 + 2), b"", &decode, NOW);
+        }
+    }
+    let group = bench.ingest.take(NOW);
+    assert!(bench.ingest.is_idle());
+    let acks: Vec<_> = group.acks.iter().map(|(g, a)| (g.as_str(), a.committed, a.action)).collect();
+    assert_eq!(acks, [("gw-2", 6, Action::Ok), ("gw-3", 6, Action::Ok), ("gw-4", 6, Action::Ok)]);
+    bench.store.commit(&group.effects);
+    assert_eq!(bench.store.rows.len(), 3 * 12);
+    assert_eq!(group.effects.iter().filter(|e| matches!(e, Effect::Watermark(_))).count(), 3);
+}
+
+#[test]
+fn a_full_group_answers_slow_until_it_is_taken() {
+    let mut bench = Bench::new(Limits { group_bytes_max: 1, ..Limits::default() });
+    let (gateway, now) = (bench.gateway.clone(), bench.now);
+    bench.ingest.handle_batch(&gateway, &batch(epoch(1), 0, 2), b"", &decode, now);
+    assert!(bench.ingest.is_full());
+    bench.ingest.handle_batch(&gateway, &batch(epoch(1), 2, 4), b"", &decode, now);
+    let ack = bench.settle().unwrap();
+    assert_eq!((ack.action, ack.committed), (Action::Slow, 2));
+    assert_eq!(bench.hear(&batch(epoch(1), 2, 4)).unwrap().committed, 4);
+}
+
+#[test]
+fn after_a_failed_transaction_the_store_alone_counts() {
+    let mut bench = Bench::new(Limits::default());
+    bench.hear(&batch(epoch(1), 0, 5));
+    let (gateway, now) = (bench.gateway.clone(), bench.now);
+    bench.ingest.handle_batch(&gateway, &batch(epoch(1), 5, 9), b"", &decode, now);
+    let lost = bench.ingest.take(now);
+    assert_eq!(lost.acks[0].1.committed, 9);
+    bench.ingest.handle_batch(&gateway, &batch(epoch(1), 9, 12), b"", &decode, now);
+    bench.ingest.reload(bench.store.restored());
+    assert!(bench.ingest.is_idle());
+    assert_eq!(bench.hear(&batch(epoch(1), 9, 12)).unwrap().committed, 5, "out of order now");
+    assert_eq!(bench.hear(&batch(epoch(1), 5, 12)).unwrap().committed, 12);
+}
+
+#[test]
+fn a_gateway_that_opens_epochs_or_points_without_end_is_slowed_down_alone() {
+    let limits = Limits { epoch_burst: 3, gateway_points_max: 2, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    for n in 2..50 {
+        bench.register(epoch(n));
+    }
+    assert_eq!(bench.store.epochs.len(), 3);
+    assert_eq!(bench.kinds(), [IncidentKind::Quota], "said once");
+    bench.now = bench.now.plus_ms(60_000);
+    bench.register(epoch(50));
+    bench.register(epoch(51));
+    assert_eq!(bench.store.epochs.len(), 4, "one more a minute later");
+    bench.now = bench.now.plus_ms(600_000);
+    let (own, now) = (bench.gateway.clone(), bench.now);
+    let mut more = manifest(&own);
+    more.points.push(PointInfo { key: PointKey::new("ph").unwrap(), ..more.points[0].clone() });
+    bench.ingest.handle_manifest(&own, epoch(52), more, now);
+    assert_eq!(bench.settle().unwrap().action, Action::Slow, "a third point");
+    let other = gateway("gw-2");
+    bench.ingest.handle_manifest(&other, epoch(1), manifest(&other), now);
+    assert_eq!(bench.settle().unwrap().action, Action::Ok);
+}
