@@ -44,5 +44,5 @@ fn main() -> ExitCode {
         Command::Probe(options) => probe::probe(&options),
         Command::Profiles => show::profiles(),
     };
-    show::exit_code(outcome)
+    sitian_settings::exit_code(outcome, |error| error.is::<sitian_settings::Faults>())
 }

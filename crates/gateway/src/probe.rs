@@ -5,10 +5,10 @@ use sitian_fieldbus::Bus;
 use sitian_poll::plan::blocks;
 use sitian_poll::{Answer, Request};
 use sitian_profile::{Context, Profile, ProfilePoint, decode};
+use sitian_settings::Faults;
 
 use crate::plan::{Plan, PlannedBus};
 use crate::settings::Source;
-use crate::show::Faults;
 
 /// Which device to read.
 #[derive(clap::Args)]
@@ -24,7 +24,7 @@ type Words = Vec<(u8, u16, u16)>;
 
 /// Reads every block of the device once; an error says what the bus said.
 pub fn probe(options: &Options) -> Result<()> {
-    let loaded = options.source.load().map_err(Faults)?;
+    let loaded = options.source.load()?;
     let plan = Plan::make(&loaded, options.source.folder()).map_err(Faults)?;
     let ids: Vec<&str> = plan.manifest.devices.iter().map(|device| device.id.as_str()).collect();
     let Some(section) = loaded.value.device.iter().find(|device| device.id == options.device) else {

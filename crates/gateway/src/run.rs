@@ -1,3 +1,253 @@
-//! stub
+//! `sitian-gateway run`: the walk of a reading on the edge, written down. One task per bus, one thread for the spool, one
+//! loop that hands values from stage to stage.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sitian_model::{Epoch, GatewayId, Manifest, Span};
+use sitian_mqtt::{Event, Link, LinkSettings, Publisher, Qos, Will};
+use sitian_settings::Faults;
+use sitian_telemetry::{BUILD, Format};
+use sitian_uplink::{Command, Limits, Uplink};
+use sitian_wire::State;
+use sitian_wire::topic::Topic;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::clock::{BoardClock, mono_ms};
+use crate::field::{self, Round};
+use crate::gather::{self, Gather};
+use crate::plan::{Plan, PlannedBus};
 use crate::settings::Source;
-pub fn run(_source: &Source) -> anyhow::Result<()> { anyhow::bail!("not yet") }
+use crate::spooler::{Ask, OUTSTANDING_MAX, Spooler, Told};
+
+/// Rounds of samples waiting for the loop; when it is full the buses wait.
+const ROUNDS_MAX: usize = 1_024;
+const PATIENCE: Duration = Duration::from_secs(2);
+const CLOCK_CHECK_MS: u64 = 10_000;
+
+/// Runs until SIGINT or SIGTERM.
+pub fn run(source: &Source) -> Result<()> {
+    let loaded = source.load()?;
+    let plan = Plan::make(&loaded, source.folder()).map_err(Faults)?;
+    let format = Format::parse(&loaded.value.log.format).unwrap_or(Format::Text);
+    sitian_telemetry::init(&loaded.value.log.level, format).context("set up logging")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(walk(plan))
+}
+
+async fn walk(plan: Plan) -> Result<()> {
+    let Plan { manifest, link, spool_folder, spool_limits, buses } = plan;
+    info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
+    let mut gateway = Gateway::start(manifest, link, &spool_folder, spool_limits)?;
+    let mut rounds = start_buses(buses);
+    let mut end = signal(SignalKind::terminate()).context("listen for signals")?;
+    loop {
+        let wake = Duration::from_millis(gateway.next_timer_ms().saturating_sub(mono_ms()));
+        tokio::select! {
+            biased;
+            _ = end.recv() => break,
+            _ = tokio::signal::ctrl_c() => break,
+            Some(told) = gateway.spooler.told.recv() => gateway.handle_told(told),
+            Some(event) = gateway.events.recv() => gateway.handle_event(event),
+            Some(round) = rounds.recv(), if gateway.outstanding < OUTSTANDING_MAX => gateway.handle_round(round),
+            () = tokio::time::sleep(wake) => {}
+        }
+        gateway.handle_timers();
+        gateway.work();
+    }
+    info!("ending");
+    gateway.end().await;
+    Ok(())
+}
+
+fn start_buses(buses: Vec<PlannedBus>) -> mpsc::Receiver<Round> {
+    let (sender, rounds) = mpsc::channel(ROUNDS_MAX);
+    for bus in buses {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            if let Err(error) = field::poll(bus, sender).await {
+                error!("failed to {error:#}");
+            }
+        });
+    }
+    rounds
+}
+
+struct Gateway {
+    id: GatewayId,
+    clock: BoardClock,
+    clock_check_ms: u64,
+    gather: Gather,
+    spooler: Spooler,
+    outstanding: usize,
+    uplink: Uplink,
+    asked_ms: Option<u64>,
+    link: Link,
+    publisher: Publisher,
+    events: mpsc::Receiver<Event>,
+    state: State,
+}
+
+impl Gateway {
+    fn start(manifest: Manifest, mut settings: LinkSettings, folder: &std::path::Path, limits: sitian_spool::Limits) -> Result<Self> {
+        let clock = BoardClock::new();
+        let id = manifest.gateway.clone();
+        let since_ms = clock.wall(mono_ms()).0;
+        let state = State { online: true, since_ms, software: manifest.software.clone(), boot: clock.boot() };
+        let offline = sitian_wire::encode_state(&State { online: false, ..state.clone() });
+        settings.will = Some(Will { topic: Topic::State(id.clone()).to_string(), payload: offline.into(), retain: true });
+        settings.subscriptions = vec![(Topic::Ack(id.clone()).to_string(), Qos::AtMostOnce)];
+        let spooler = Spooler::start(folder, limits, move |epoch| sitian_wire::encode_manifest(epoch, &manifest))?;
+        let (link, events) = Link::start(settings);
+        let publisher = link.publisher();
+        let uplink = Uplink::new(Limits::default(), clock.boot() ^ since_ms as u64);
+        let mut gateway = Self {
+            id,
+            clock,
+            clock_check_ms: 0,
+            gather: Gather::default(),
+            spooler,
+            outstanding: 0,
+            uplink,
+            asked_ms: None,
+            link,
+            publisher,
+            events,
+            state,
+        };
+        // The answer tells what the spool holds from before.
+        gateway.ask(Ask::Accept(Vec::new()));
+        Ok(gateway)
+    }
+
+    fn next_timer_ms(&self) -> u64 {
+        let due = [self.gather.due_ms(), self.uplink.poll_timeout(), Some(self.clock_check_ms)];
+        due.into_iter().flatten().min().unwrap_or(self.clock_check_ms)
+    }
+
+    fn handle_timers(&mut self) {
+        let now = mono_ms();
+        if self.gather.due_ms().is_some_and(|due| due <= now) {
+            let sealed = self.gather.seal();
+            self.accept(sealed);
+        }
+        if self.uplink.poll_timeout().is_some_and(|due| due <= now) {
+            self.uplink.handle_timeout(now);
+        }
+        if now >= self.clock_check_ms {
+            self.clock_check_ms = now + CLOCK_CHECK_MS;
+            self.clock.check_time_server();
+            self.uplink.handle_clocks(self.clock.known().into_iter().collect());
+        }
+    }
+
+    /// Samples → readings → record.
+    fn handle_round(&mut self, round: Round) {
+        let at = self.clock.wall(round.mono_ms);
+        for sample in &round.samples {
+            let sealed = self.gather.add(sample, round.mono_ms, at);
+            self.accept(sealed);
+        }
+    }
+
+    /// Record → bytes → spool.
+    fn accept(&mut self, sealed: Option<(u64, Vec<sitian_model::Reading>)>) {
+        let Some((mono_ms, readings)) = sealed else { return };
+        let times = readings.iter().map(|reading| reading.at);
+        let from = times.clone().min().unwrap_or_default();
+        let span = Span { from, to: times.max().unwrap_or(from).plus_ms(1) };
+        let record = gather::record(&self.clock, mono_ms, readings);
+        self.ask(Ask::Accept(vec![(sitian_wire::encode_record(&record), span)]));
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        match self.spooler.asks.try_send(ask) {
+            Ok(()) => self.outstanding += 1,
+            Err(_) => error!("the spool's thread is gone or overwhelmed"),
+        }
+    }
+
+    fn handle_told(&mut self, told: Told) {
+        self.outstanding -= 1;
+        let now = mono_ms();
+        match told {
+            Told::Spool { held, live, state } => self.uplink.handle_spool(&held, live, state, now),
+            Told::Read(Ok(read)) => self.uplink.handle_read(read, now),
+            Told::Read(Err(epoch)) => self.uplink.handle_read_failed(epoch, now),
+            Told::Manifest(epoch, Some(manifest)) => self.publish(&Topic::Manifest(self.id.clone()), manifest, epoch),
+            Told::Manifest(epoch, None) => warn!(%epoch, "no manifest of this epoch is left"),
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let now = mono_ms();
+        match event {
+            Event::Up { .. } => {
+                info!("link to the broker is up");
+                let topic = Topic::State(self.id.clone()).to_string();
+                let state = sitian_wire::encode_state(&self.state);
+                if let Err(error) = self.publisher.try_publish(&topic, Qos::AtLeastOnce, true, state) {
+                    debug!(%error, "state not published");
+                }
+                self.asked_ms = None;
+                self.uplink.handle_link_up(now);
+            }
+            Event::Down { reason } => {
+                warn!(reason, "link to the broker is down; readings wait in the spool");
+                self.uplink.handle_link_down(now);
+            }
+            Event::Message { topic, payload, .. } => match sitian_wire::decode_ack(&payload) {
+                Ok(ack) => {
+                    debug!(epoch = %ack.epoch, committed = ack.committed, action = ?ack.action, "ack");
+                    let round_trip_ms = self.asked_ms.take().map_or(1_000, |asked| now - asked);
+                    if self.clock.hear_centre(ack.server_ms, u32::try_from(round_trip_ms).unwrap_or(u32::MAX)) {
+                        info!(uncertainty_ms = self.clock.uncertainty_ms(), "clock confirmed by the centre");
+                        self.uplink.handle_clocks(self.clock.known().into_iter().collect());
+                    }
+                    self.uplink.handle_ack(&ack, now);
+                }
+                Err(error) => warn!(topic, %error, "ack not understood"),
+            },
+        }
+    }
+
+    /// Does what the uplink decided.
+    fn work(&mut self) {
+        while let Some(command) = self.uplink.poll_command() {
+            match command {
+                Command::PublishManifest(epoch) => self.ask(Ask::Manifest(epoch)),
+                Command::ReadSpool { epoch, from, bytes_max } => self.ask(Ask::Read { epoch, from, bytes_max }),
+                Command::Publish(batch) => {
+                    self.asked_ms.get_or_insert_with(mono_ms);
+                    let bytes = sitian_wire::encode_batch(&batch);
+                    self.publish(&Topic::Up(self.id.clone()), bytes, batch.epoch);
+                }
+                Command::Release { epoch, committed } => self.ask(Ask::Release { epoch, committed }),
+                Command::SealEpoch => self.ask(Ask::Seal),
+                Command::Relabel(epoch) => self.ask(Ask::Relabel(epoch)),
+                Command::Reconnect => self.link.reconnect(),
+            }
+        }
+    }
+
+    /// Hands bytes to MQTT. A full queue is no loss: what is not acknowledged is sent again.
+    fn publish(&self, topic: &Topic, bytes: Vec<u8>, epoch: Epoch) {
+        if let Err(error) = self.publisher.try_publish(&topic.to_string(), Qos::AtLeastOnce, false, bytes) {
+            debug!(%topic, %epoch, %error, "not published, sent again later");
+        }
+    }
+
+    /// Accepts what was gathered, says goodbye.
+    async fn end(mut self) {
+        let sealed = self.gather.seal();
+        self.accept(sealed);
+        let offline = sitian_wire::encode_state(&State { online: false, ..self.state.clone() });
+        let topic = Topic::State(self.id.clone()).to_string();
+        if self.publisher.try_publish(&topic, Qos::AtLeastOnce, true, offline).is_ok() {
+            self.link.close(PATIENCE).await;
+        }
+        self.spooler.end();
+    }
+}

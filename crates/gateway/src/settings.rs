@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sitian_model::ConfigFault;
-use sitian_settings::{Loaded, load, load_file};
+use sitian_settings::{Faults, Loaded, environment, load, load_file};
 
 /// The commented defaults, compiled in.
 pub const DEFAULTS: &str = include_str!("../../../config/gateway.toml");
@@ -16,21 +15,15 @@ pub struct Source {
     #[arg(long, short, value_name = "FILE", default_value = "/etc/sitian/gateway.toml")]
     pub config: PathBuf,
     /// Overrides one value, such as mqtt.host=192.168.1.2; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = sitian_settings::key_and_value)]
     pub overrides: Vec<(String, String)>,
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 impl Source {
     /// Defaults, file, environment (`SITIAN_GATEWAY_…`) and overrides, merged.
-    pub fn load(&self) -> Result<Loaded<Settings>, Vec<ConfigFault>> {
-        let (name, text) = load_file(&self.config).map_err(|fault| vec![fault])?;
-        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        load(DEFAULTS, Some((&name, &text)), environment, "SITIAN_GATEWAY_", &self.overrides)
+    pub fn load(&self) -> Result<Loaded<Settings>, Faults> {
+        let (name, text) = load_file(&self.config).map_err(|fault| Faults(vec![fault]))?;
+        load(DEFAULTS, Some((&name, &text)), environment(), "SITIAN_GATEWAY_", &self.overrides).map_err(Faults)
     }
 
     /// What relative paths in the configuration start from.

@@ -1,21 +1,14 @@
-//! What the short commands print, and how faults and errors look to a person.
-
-use std::process::ExitCode;
+//! What the short commands print.
 
 use anyhow::Result;
-use sitian_model::ConfigFault;
+use sitian_settings::{Faults, listing};
 
 use crate::plan::Plan;
 use crate::settings::Source;
 
-/// Faults in the configuration, all of them.
-#[derive(Debug, thiserror::Error)]
-#[error("the configuration has {} fault(s)", .0.len())]
-pub struct Faults(pub Vec<ConfigFault>);
-
 /// `check`: judges everything and starts nothing.
 pub fn check(source: &Source) -> Result<()> {
-    let loaded = source.load().map_err(Faults)?;
+    let loaded = source.load()?;
     let plan = Plan::make(&loaded, source.folder()).map_err(Faults)?;
     println!("{}: fine", source.config.display());
     println!("gateway {} publishes to {}:{}", plan.manifest.gateway, plan.link.host, plan.link.port);
@@ -27,13 +20,7 @@ pub fn check(source: &Source) -> Result<()> {
 
 /// `config`: every value in force and its origin.
 pub fn config(source: &Source) -> Result<()> {
-    let loaded = source.load().map_err(Faults)?;
-    let values = loaded.effective();
-    let widest = values.iter().map(|v| v.key.len() + v.value.len()).max().unwrap_or(0).min(70);
-    for value in values {
-        let setting = format!("{} = {}", value.key, value.value);
-        println!("{setting:<width$}  # {}", value.origin, width = widest + 3);
-    }
+    print!("{}", listing(&source.load()?));
     Ok(())
 }
 
@@ -56,15 +43,4 @@ pub fn profiles() -> Result<()> {
     }
     println!("\nmark: V seen in a named source, F frames recomputed, U from memory: check before relying on it");
     Ok(())
-}
-
-/// Exit code 0, 1 for an error, 2 for faults in the configuration; both are told on standard error.
-pub fn exit_code(outcome: Result<()>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
-    if let Some(Faults(faults)) = error.downcast_ref::<Faults>() {
-        faults.iter().for_each(|fault| eprintln!("{fault}"));
-        return ExitCode::from(2);
-    }
-    eprintln!("failed to {error:#}");
-    ExitCode::FAILURE
 }

@@ -1,1 +1,212 @@
-//! stub
+//! The spool on its own thread: sync calls may take half a second on an old card, and polling must not feel it. Every
+//! ask is answered by exactly one [`Told`], in order.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sitian_model::{Epoch, Held, Seq, Span, SpoolState};
+use sitian_spool::{Limits, Spool};
+use sitian_uplink::Read;
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::disk::FolderDisk;
+
+/// Asks and answers that may wait; the caller keeps fewer outstanding, so that sending never blocks.
+pub const OUTSTANDING_MAX: usize = 512;
+
+/// What the thread is asked for.
+pub enum Ask {
+    /// Make these encoded records durable.
+    Accept(Vec<(Vec<u8>, Span)>),
+    /// Read consecutive entries.
+    Read {
+        /// Which epoch.
+        epoch: Epoch,
+        /// From where.
+        from: Seq,
+        /// How much.
+        bytes_max: usize,
+    },
+    /// Find an epoch's manifest.
+    Manifest(Epoch),
+    /// So much is stored centrally.
+    Release {
+        /// Which epoch.
+        epoch: Epoch,
+        /// One past the last.
+        committed: Seq,
+    },
+    /// Go on under a fresh epoch.
+    Seal,
+    /// Move what is unacknowledged of this epoch under a fresh one.
+    Relabel(Epoch),
+}
+
+/// What the thread answers.
+pub enum Told {
+    /// The spool changed, or was asked to.
+    Spool {
+        /// What it holds, oldest first.
+        held: Vec<Held>,
+        /// The epoch that is written to.
+        live: Epoch,
+        /// For the people who watch.
+        state: SpoolState,
+    },
+    /// Entries, or the epoch that could not be read.
+    Read(Result<Read, Epoch>),
+    /// A manifest, if there is one.
+    Manifest(Epoch, Option<Vec<u8>>),
+}
+
+/// The caller's end.
+pub struct Spooler {
+    /// Asks to the thread.
+    pub asks: mpsc::Sender<Ask>,
+    /// Its answers.
+    pub told: mpsc::Receiver<Told>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Spooler {
+    /// Opens the spool in `folder` in whatever state it is, and starts the thread. `manifest` encodes the manifest of an
+    /// epoch.
+    pub fn start(folder: &Path, limits: Limits, manifest: impl Fn(&Epoch) -> Vec<u8> + Send + 'static) -> Result<Self> {
+        let disk = FolderDisk::open(folder).with_context(|| format!("open the spool folder {}", folder.display()))?;
+        let epoch = fresh_epoch()?;
+        let (mut spool, recovery) = Spool::open(disk, limits, epoch);
+        info!(segments = recovery.segments, epochs = recovery.epochs, backlog = recovery.backlog, "spool open");
+        if let Some(fault) = &recovery.fault {
+            error!(fault, "the spool folder cannot be listed; readings stay in memory until it can");
+        }
+        for name in recovery.unreadable.iter().chain(&recovery.foreign) {
+            warn!(name, "segment cannot be read by this program; kept until room is needed");
+        }
+        spool.set_manifest(&manifest(&epoch)).context("keep the manifest: configure fewer points")?;
+        let (asks, asked) = mpsc::channel(2 * OUTSTANDING_MAX);
+        let (tell, told) = mpsc::channel(2 * OUTSTANDING_MAX);
+        let work = Work { spool, manifest: Box::new(manifest), healthy: true };
+        let thread = std::thread::Builder::new().name("spool".into()).spawn(move || work.run(asked, &tell));
+        Ok(Self { asks, told, thread: thread.context("start the spool's thread")? })
+    }
+
+    /// Lets the thread finish what it was asked for.
+    pub fn end(self) {
+        let Self { asks, told, thread } = self;
+        drop((asks, told));
+        if thread.join().is_err() {
+            error!("the spool's thread panicked");
+        }
+    }
+}
+
+struct Work {
+    spool: Spool<FolderDisk>,
+    manifest: Box<dyn Fn(&Epoch) -> Vec<u8> + Send>,
+    healthy: bool,
+}
+
+impl Work {
+    fn run(mut self, mut asked: mpsc::Receiver<Ask>, tell: &mpsc::Sender<Told>) {
+        while let Some(ask) = asked.blocking_recv() {
+            let told = self.answer(ask);
+            // Nobody listens any more at the very end; what was asked is done all the same.
+            let _ = tell.try_send(told);
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) -> Told {
+        match ask {
+            Ask::Read { epoch, from, bytes_max } => Told::Read(self.read(epoch, from, bytes_max)),
+            Ask::Manifest(epoch) => {
+                let manifest = self.spool.manifest(epoch);
+                Told::Manifest(epoch, manifest)
+            }
+            Ask::Accept(records) => {
+                self.accept(&records);
+                self.state()
+            }
+            Ask::Release { epoch, committed } => {
+                self.spool.release(epoch, committed);
+                self.state()
+            }
+            Ask::Seal => {
+                self.renew(None);
+                self.state()
+            }
+            Ask::Relabel(epoch) => {
+                self.renew(Some(epoch));
+                self.state()
+            }
+        }
+    }
+
+    fn accept(&mut self, records: &[(Vec<u8>, Span)]) {
+        let mut labels = Vec::with_capacity(records.len());
+        for (record, span) in records {
+            match self.spool.append(record, *span) {
+                Ok(seq) => labels.push(seq),
+                Err(error) => error!(%error, "record not accepted"),
+            }
+        }
+        match self.spool.commit() {
+            Ok(durable) => {
+                labels.iter().for_each(|seq| debug!(epoch = %durable.epoch, seq, "accepted"));
+                if !self.healthy {
+                    info!("spool works again");
+                }
+                self.healthy = true;
+            }
+            Err(error) => {
+                if self.healthy {
+                    error!(%error, "spool failed: readings are kept in memory and published from there");
+                }
+                self.healthy = false;
+            }
+        }
+    }
+
+    fn read(&mut self, epoch: Epoch, from: Seq, bytes_max: usize) -> Result<Read, Epoch> {
+        match self.spool.read(epoch, from, bytes_max) {
+            Ok(run) => Ok(Read { epoch: run.epoch, first: run.first, entries: run.entries, chain: run.chain }),
+            Err(error) => {
+                debug!(%epoch, %error, "spool not read");
+                Err(epoch)
+            }
+        }
+    }
+
+    /// Opens a fresh epoch: for what comes next, or for what a shared epoch still holds.
+    fn renew(&mut self, shared: Option<Epoch>) {
+        let fresh = match fresh_epoch() {
+            Ok(fresh) => fresh,
+            Err(error) => return error!(%error, "no fresh epoch"),
+        };
+        info!(%fresh, "new epoch");
+        let outcome = match shared {
+            None => {
+                self.spool.seal(fresh);
+                Ok(())
+            }
+            Some(shared) => self.spool.relabel(shared, fresh),
+        };
+        if let Err(error) = outcome {
+            error!(%error, "relabelling goes on later");
+        }
+        if let Err(error) = self.spool.set_manifest(&(self.manifest)(&fresh)) {
+            error!(%error, "manifest not kept");
+        }
+    }
+
+    fn state(&self) -> Told {
+        Told::Spool { held: self.spool.held(), live: self.spool.live(), state: self.spool.state() }
+    }
+}
+
+/// 128 random bits: no label is ever given twice, over all boards and all time.
+fn fresh_epoch() -> Result<Epoch> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("draw an epoch: {error}"))?;
+    Ok(Epoch(bytes))
+}

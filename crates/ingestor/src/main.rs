@@ -1,2 +1,40 @@
-//! The `ingestor` program: under construction.
-fn main() {}
+//! `sitian-ingestor`: stores every reading once, raises alerts, serves the console.
+
+mod admit;
+mod backend;
+mod board;
+mod link;
+mod parts;
+mod run;
+mod settings;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "sitian-ingestor", version, about = "Stores every reading once, raises alerts, serves the console")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Receive, store and serve until Ctrl-C.
+    Run(settings::Source),
+    /// Say what is wrong with configuration, territory and rules, and start nothing.
+    Check(settings::Source),
+    /// Print every setting in force and where it comes from.
+    Config(settings::Source),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(source) => run::run(&source),
+        Command::Check(source) => show::check(&source),
+        Command::Config(source) => show::config(&source),
+    };
+    sitian_settings::exit_code(outcome, |error| error.is::<sitian_settings::Faults>())
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sitian_model::ConfigFault;
-use sitian_settings::{Loaded, load, load_file};
+use sitian_settings::{Faults, Loaded, environment, load, load_file};
 
 /// The commented defaults, compiled in.
 pub const DEFAULTS: &str = include_str!("../../../config/ingestor.toml");
@@ -17,22 +17,16 @@ pub struct Source {
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Overrides one value, such as http.listen=127.0.0.1:9000; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = sitian_settings::key_and_value)]
     pub overrides: Vec<(String, String)>,
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 impl Source {
     /// Defaults, file, environment (`SITIAN_INGESTOR_…`) and overrides, merged.
-    pub fn load(&self) -> Result<Loaded<Settings>, Vec<ConfigFault>> {
-        let file = self.config.as_deref().map(load_file).transpose().map_err(|fault| vec![fault])?;
+    pub fn load(&self) -> Result<Loaded<Settings>, Faults> {
+        let file = self.config.as_deref().map(load_file).transpose().map_err(|fault| Faults(vec![fault]))?;
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        load(DEFAULTS, file, environment, "SITIAN_INGESTOR_", &self.overrides)
+        load(DEFAULTS, file, environment(), "SITIAN_INGESTOR_", &self.overrides).map_err(Faults)
     }
 
     /// What relative paths in the configuration start from.

@@ -17,12 +17,13 @@
 //! these hide from which key a value came.
 //!
 //! Reading order: [`load`], `source` (texts and places), `tree` (merge and walk), `environment` (names to keys),
-//! `refusal` (faults in words), [`loaded`] (what one can ask afterwards).
+//! `refusal` (faults in words), [`loaded`] (what one can ask afterwards), `person` (the command line's part).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod environment;
 pub mod loaded;
+mod person;
 mod refusal;
 mod source;
 mod tree;
@@ -35,6 +36,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 pub use loaded::{Effective, Loaded};
+pub use person::{Faults, environment, exit_code, key_and_value, listing};
 pub use source::{Origin, Place};
 
 use source::{Source, Sources};

@@ -1,7 +1,7 @@
 //! Readings and windows.
 
 use sitian_alert as alert;
-use sitian_model::{PointId, PointNo, Quality, Row, Span, Timestamp};
+use sitian_model::{Epoch, EpochNo, PointId, PointNo, Quality, Row, Span, Timestamp};
 use sitian_series::{AggregateQuery, Completeness, Cursor, Page, RangeQuery, SeriesError, Window};
 
 use super::{PointFacts, Presenter, episode};
@@ -73,13 +73,21 @@ impl Presenter {
         self.aggregate_query(point, span, length, interval_ms)
     }
 
-    /// A page of readings; `whole` are the windows over the whole span.
-    pub fn readings(&self, point: PointFacts<'_>, page: &Page, whole: &[Window]) -> view::Readings {
+    /// A page of readings; `whole` are the windows over the whole span, `epoch` names an epoch by its number.
+    pub fn readings(
+        &self,
+        point: PointFacts<'_>,
+        page: &Page,
+        whole: &[Window],
+        epoch: impl Fn(EpochNo) -> Option<Epoch>,
+    ) -> view::Readings {
         let one = |row: &Row| view::Reading {
             at: self.time(row.at),
             value: row.value,
             quality: quality(row.quality),
             cause: cause(row.quality),
+            epoch: epoch(row.epoch).map_or_else(String::new, |epoch| epoch.to_string()),
+            seq: row.seq,
         };
         view::Readings {
             point: point.id.to_string(),

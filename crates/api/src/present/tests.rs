@@ -141,7 +141,7 @@ fn readings_say_how_good_they_are_and_how_complete() {
     rows.iter().for_each(|row| whole.observe(row.value, row.quality));
     whole.expected = Some(4);
     let page = Page::cut(rows.clone(), 1);
-    let readings = presenter.readings(facts, &page, &[whole.clone()]);
+    let readings = presenter.readings(facts, &page, &[whole.clone()], |_| None);
     assert_eq!(json(&readings, "/completeness"), json!({"expected": 4, "stored": 1, "ratio": 0.25}));
     let after = readings.next_cursor.unwrap();
     let span = Span { from: NOW.plus_ms(-4000), to: NOW };

@@ -113,6 +113,11 @@ pub struct Reading {
     pub quality: Quality,
     /// Why not further.
     pub cause: Option<String>,
+    /// Its label: the epoch of the gateway, 32 hexadecimal digits.
+    #[schema(example = "8f14e45fceea167a5a36dedd4bea2543")]
+    pub epoch: String,
+    /// Its label: the record's sequence number within the epoch.
+    pub seq: u64,
 }
 
 /// Stored readings of one point.

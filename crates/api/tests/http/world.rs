@@ -303,6 +303,8 @@ impl Backend for World {
             value: Some(11.5),
             quality: Quality::Good,
             cause: None,
+            epoch: "8f14e45fceea167a5a36dedd4bea2543".to_owned(),
+            seq: 7,
         };
         Ok(Readings {
             point: point.id,

@@ -1,0 +1,256 @@
+//! What the API asks for, fetched from the picture and the store. Nothing is decided here.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use sitian_alert::Episode;
+use sitian_api::view::{
+    Aggregates, Alert, BasePage, BrokerHealth, Health, Latest, Measurement, Node, NodePage, Page, Phase, Point, Readings,
+    Rollup, Rule, Severity, StorageHealth,
+};
+use sitian_api::{AlertsQuery, Backend, BackendError, GatewayFacts, LogEntry, PhaseFilter, PointFacts, Presenter, ReadingsQuery};
+use sitian_model::{BaseId, PointId, PointNo, Span, Timestamp};
+use sitian_series::Series;
+use sitian_store_embedded::{EpisodeFilter, PhaseFilter as StorePhase, Reader, StoreError};
+use sitian_supervision::{Level, Territory};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admit::{Ask, now};
+use crate::board::{Board, BoardPoint};
+
+/// The centre as the API sees it.
+pub struct Centre {
+    /// The picture; the admission thread paints it.
+    pub board: RwLock<Board>,
+    /// The tree.
+    pub territory: Arc<Territory>,
+    /// Words for everything.
+    pub presenter: Presenter,
+    /// The store.
+    pub reader: Reader,
+    /// The store's file.
+    pub storage: PathBuf,
+    /// The admission thread.
+    pub asks: mpsc::Sender<Ask>,
+}
+
+impl Centre {
+    fn board(&self) -> RwLockReadGuard<'_, Board> {
+        self.board.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An episode in words.
+    pub fn alert_view(&self, episode: &Episode) -> Alert {
+        let board = self.board();
+        let point = match &episode.subject {
+            sitian_alert::Subject::Point(no, _) => board.points.get(no).map(facts),
+            sitian_alert::Subject::Gateway(_) => None,
+        };
+        self.presenter.alert(episode, point)
+    }
+
+    fn number(board: &Board, id: &PointId) -> Result<PointNo, BackendError> {
+        board.numbers.get(id).copied().ok_or(BackendError::NotFound("point"))
+    }
+
+    /// The points that a base's gateways have now, by place, device and position in the manifest.
+    fn points_of<'b>(&self, board: &'b Board, base: &str) -> Result<Vec<&'b BoardPoint>, BackendError> {
+        let gateways = &self.presenter.base(base)?.gateways;
+        let numbers = gateways.iter().filter_map(|gateway| board.gateways.get(gateway)).flat_map(|gateway| &gateway.points);
+        Ok(numbers.filter_map(|no| board.points.get(no)).collect())
+    }
+
+    /// Bases below a node.
+    fn bases_below(&self, scope: &str) -> Result<Vec<BaseId>, BackendError> {
+        self.presenter.place(scope)?;
+        let below = self.territory.descendants(scope, 4);
+        Ok(below.into_iter().filter(|node| node.level == Level::Base).filter_map(sitian_supervision::Node::base_id).collect())
+    }
+}
+
+fn facts(point: &BoardPoint) -> PointFacts<'_> {
+    PointFacts { id: &point.entry.id, device: &point.entry.device, info: &point.entry.info }
+}
+
+fn unavailable(error: StoreError) -> BackendError {
+    BackendError::Unavailable(error.to_string())
+}
+
+impl Backend for Centre {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn health(&self) -> Health {
+        let board = self.board();
+        let status = if board.storage_healthy && board.broker.0 { "ok" } else { "degraded" };
+        Health {
+            status: status.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            storage: StorageHealth {
+                healthy: board.storage_healthy,
+                bytes: std::fs::metadata(&self.storage).map_or(0, |file| file.len()),
+                readings: board.readings,
+                points: board.points.len() as u64,
+                committed_at: board.committed_at.map(|at| self.presenter.time(at)),
+            },
+            broker: BrokerHealth { up: board.broker.0, since: board.broker.1.map(|at| self.presenter.time(at)) },
+        }
+    }
+
+    fn measurements(&self) -> Vec<Measurement> {
+        self.presenter.measurements()
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        self.presenter.rules()
+    }
+
+    fn tree(&self) -> Vec<Node> {
+        self.presenter.tree()
+    }
+
+    fn rollups(&self, scope: &str, depth: u8) -> Result<Vec<Rollup>, BackendError> {
+        let board = self.board();
+        self.presenter.rollups(scope, depth, |id| board.supervision.rollup(id, now()))
+    }
+
+    fn node(&self, id: &str) -> Result<NodePage, BackendError> {
+        let board = self.board();
+        self.presenter.node_page(id, |id| board.supervision.rollup(id, now()))
+    }
+
+    fn base(&self, id: &str) -> Result<BasePage, BackendError> {
+        let board = self.board();
+        let gateways = self.presenter.base(id)?.gateways.iter();
+        let gateways = gateways.filter_map(|gateway| board.gateways.get_key_value(gateway)).map(|(id, gateway)| {
+            self.presenter.gateway(GatewayFacts {
+                id,
+                online: gateway.online == Some(true),
+                since: gateway.since,
+                last_seen_at: gateway.last_seen_at,
+                software: gateway.software.as_deref(),
+                spool: gateway.spool,
+                devices: &gateway.devices,
+            })
+        });
+        let gateways = gateways.collect();
+        let rollup = board.supervision.rollup(id, now()).ok_or(BackendError::NotFound("base"))?;
+        self.presenter.base_page(id, &rollup, gateways)
+    }
+
+    fn base_points(&self, id: &str) -> Result<Vec<Point>, BackendError> {
+        let board = self.board();
+        let points = self.points_of(&board, id)?;
+        Ok(points.into_iter().map(|point| self.presenter.point(facts(point), &point.limits)).collect())
+    }
+
+    fn base_latest(&self, id: &str, sparkline: bool) -> Result<Vec<Latest>, BackendError> {
+        let now = now();
+        let shown: Vec<_> = {
+            let board = self.board();
+            let points = self.points_of(&board, id)?.into_iter();
+            let known = points.filter_map(|point| Some((point.entry.id.clone(), point.latest?)));
+            known.map(|(id, row)| (id, row, board.worst_at(row.point))).collect()
+        };
+        let one = |(id, row, alert): &(PointId, sitian_model::Row, Option<sitian_alert::Severity>)| {
+            let query = self.presenter.sparkline_query(row.point, now);
+            let windows = sparkline.then(|| self.reader.aggregate(&query)).transpose()?;
+            Ok(self.presenter.latest(id, row, now, *alert, windows.as_deref()))
+        };
+        shown.iter().map(one).collect()
+    }
+
+    fn point(&self, id: &PointId) -> Result<Point, BackendError> {
+        let board = self.board();
+        let point = board.points.get(&Self::number(&board, id)?).ok_or(BackendError::NotFound("point"))?;
+        Ok(self.presenter.point(facts(point), &point.limits))
+    }
+
+    fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError> {
+        let (no, interval_ms) = self.interval(id)?;
+        let page = self.reader.range(&self.presenter.range_query(no, query)?)?;
+        let whole = self.presenter.completeness_query(no, query.span, interval_ms);
+        let whole = self.reader.aggregate(&whole)?;
+        let board = self.board();
+        let point = board.points.get(&no).ok_or(BackendError::NotFound("point"))?;
+        Ok(self.presenter.readings(facts(point), &page, &whole, |no| board.epochs.get(&no).copied()))
+    }
+
+    fn aggregates(&self, id: &PointId, span: Span, window_ms: u64) -> Result<Aggregates, BackendError> {
+        let (no, interval_ms) = self.interval(id)?;
+        let query = self.presenter.aggregate_query(no, span, window_ms, interval_ms);
+        let windows = self.reader.aggregate(&query)?;
+        let board = self.board();
+        let point = board.points.get(&no).ok_or(BackendError::NotFound("point"))?;
+        Ok(self.presenter.aggregates(facts(point), window_ms, &windows))
+    }
+
+    fn alerts(&self, query: &AlertsQuery) -> Result<Page<Alert>, BackendError> {
+        let foreign = || BackendError::Invalid("cursor is none that an earlier answer gave".to_owned());
+        let before = query.after.as_ref().map(|text| text.parse().map_err(|_| foreign())).transpose()?;
+        let city = |scope: &str| self.territory.root().is_some_and(|root| root.id == scope);
+        let bases = query.scope.as_deref().filter(|scope| !city(scope)).map(|scope| self.bases_below(scope)).transpose()?;
+        let filter = EpisodeFilter {
+            bases,
+            phase: query.phase.map(store_phase),
+            severity: query.severity.map(store_severity),
+            before,
+            limit: query.limit + 1,
+        };
+        let mut episodes = self.reader.episodes(&filter).map_err(unavailable)?;
+        let more = episodes.len() > query.limit;
+        episodes.truncate(query.limit);
+        let next_cursor = episodes.last().filter(|_| more).map(|episode| episode.id.to_string());
+        Ok(Page { items: episodes.iter().map(|episode| self.alert_view(episode)).collect(), next_cursor })
+    }
+
+    fn acknowledge(&self, alert: u64, by: &str, note: &str) -> Result<Alert, BackendError> {
+        let (reply, outcome) = oneshot::channel();
+        let ask = Ask::Acknowledge { alert, by: by.to_owned(), note: note.to_owned(), reply };
+        let busy = || BackendError::Unavailable("the store does not answer, try again".to_owned());
+        self.asks.blocking_send(ask).map_err(|_| busy())?;
+        match outcome.blocking_recv().map_err(|_| busy())? {
+            Ok(()) => {}
+            Err(sitian_alert::AcknowledgeError::NotOpen) => return Err(BackendError::NotFound("open alert")),
+            Err(error) => return Err(BackendError::Invalid(error.to_string())),
+        }
+        let episode = self.reader.episode(alert).map_err(unavailable)?.ok_or(BackendError::NotFound("alert"))?;
+        Ok(self.alert_view(&episode))
+    }
+
+    fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError> {
+        let lines = self.reader.alert_log_after(cursor, limit).map_err(unavailable)?;
+        Ok(lines.iter().map(|line| LogEntry { cursor: line.cursor, alert: self.alert_view(&line.change.episode) }).collect())
+    }
+
+    fn alert_log_end(&self) -> Result<u64, BackendError> {
+        self.reader.alert_log_end().map_err(unavailable)
+    }
+}
+
+impl Centre {
+    fn interval(&self, id: &PointId) -> Result<(PointNo, u32), BackendError> {
+        let board = self.board();
+        let no = Self::number(&board, id)?;
+        Ok((no, board.points.get(&no).map_or(1_000, |point| point.entry.info.interval_ms)))
+    }
+}
+
+fn store_phase(filter: PhaseFilter) -> StorePhase {
+    match filter {
+        PhaseFilter::Open => StorePhase::Open,
+        PhaseFilter::Only(Phase::Pending) => StorePhase::Only(sitian_alert::Phase::Pending),
+        PhaseFilter::Only(Phase::Firing) => StorePhase::Only(sitian_alert::Phase::Firing),
+        PhaseFilter::Only(Phase::Resolved) => StorePhase::Only(sitian_alert::Phase::Resolved),
+    }
+}
+
+fn store_severity(severity: Severity) -> sitian_alert::Severity {
+    match severity {
+        Severity::Blue => sitian_alert::Severity::Blue,
+        Severity::Yellow => sitian_alert::Severity::Yellow,
+        Severity::Orange => sitian_alert::Severity::Orange,
+        Severity::Red => sitian_alert::Severity::Red,
+    }
+}

@@ -1,0 +1,183 @@
+//! The picture that the API shows: registry, newest rows, gateways, roll-ups, firing alerts. It changes only after a
+//! commit, so nobody sees what could still be lost. Knows no store and no broker.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sitian_alert::engine::PointLimit;
+use sitian_alert::{Episode, Phase, Severity, Subject};
+use sitian_ingest::{Effect, EpochEntry, PointEntry};
+use sitian_model::{DeviceInfo, Epoch, EpochNo, GatewayId, PointId, PointNo, Row, SpoolState, Timestamp};
+use sitian_supervision::{AlertMark, Supervision, Territory};
+
+/// One point of the registry.
+pub struct BoardPoint {
+    /// Name and newest description.
+    pub entry: PointEntry,
+    /// What the rules say about it.
+    pub limits: Vec<PointLimit>,
+    /// The newest row.
+    pub latest: Option<Row>,
+}
+
+/// One gateway.
+#[derive(Default)]
+pub struct BoardGateway {
+    /// Connected, as far as is known.
+    pub online: Option<bool>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// The last message from it.
+    pub last_seen_at: Option<Timestamp>,
+    /// From its newest manifest.
+    pub software: Option<String>,
+    /// From its newest manifest.
+    pub devices: Vec<DeviceInfo>,
+    /// From its newest manifest.
+    pub points: Vec<PointNo>,
+    /// From its newest batch.
+    pub spool: Option<SpoolState>,
+}
+
+/// Everything that is shown.
+pub struct Board {
+    /// The tree and its roll-ups.
+    pub supervision: Supervision,
+    /// Every point that ever was.
+    pub points: HashMap<PointNo, BoardPoint>,
+    /// Points by name.
+    pub numbers: HashMap<PointId, PointNo>,
+    /// Every gateway that was ever heard, and those that the territory expects.
+    pub gateways: HashMap<GatewayId, BoardGateway>,
+    /// Epochs by number.
+    pub epochs: HashMap<EpochNo, Epoch>,
+    /// Colours of what fires, by episode.
+    pub firing: HashMap<u64, (PointOrGateway, Severity)>,
+    /// Readings committed since process start.
+    pub readings: u64,
+    /// The last commit.
+    pub committed_at: Option<Timestamp>,
+    /// False while the store refuses.
+    pub storage_healthy: bool,
+    /// Whether the link to the broker is up, and since when.
+    pub broker: (bool, Option<Timestamp>),
+}
+
+/// What an episode is about, as a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PointOrGateway {
+    /// A point.
+    Point(PointNo),
+    /// A gateway.
+    Gateway(GatewayId),
+}
+
+impl Board {
+    /// A picture of a network of which nothing is known yet.
+    pub fn new(territory: &Arc<Territory>) -> Self {
+        let expected = territory.nodes().flat_map(|node| node.gateways.iter().cloned());
+        Self {
+            gateways: expected.map(|gateway| (gateway, BoardGateway::default())).collect(),
+            supervision: Supervision::new(Territory::clone(territory)),
+            points: HashMap::new(),
+            numbers: HashMap::new(),
+            epochs: HashMap::new(),
+            firing: HashMap::new(),
+            readings: 0,
+            committed_at: None,
+            storage_healthy: true,
+            broker: (false, None),
+        }
+    }
+
+    /// A point was registered or described anew. `limits` are what the rules say about it.
+    pub fn register(&mut self, entry: PointEntry, limits: Vec<PointLimit>) {
+        self.numbers.insert(entry.id.clone(), entry.no);
+        self.supervision.register_point(entry.no, &entry.id.gateway, entry.info.interval_ms, entry.at);
+        let latest = self.points.remove(&entry.no).and_then(|known| known.latest);
+        self.points.insert(entry.no, BoardPoint { entry, limits, latest });
+    }
+
+    /// An epoch began: its manifest is what the gateway has now. Returns the points that it no longer has.
+    pub fn begin_epoch(&mut self, entry: &EpochEntry) -> Vec<PointNo> {
+        self.epochs.insert(entry.no, entry.epoch);
+        let gateway = self.gateways.entry(entry.gateway.clone()).or_default();
+        let present: HashSet<PointNo> = entry.points.iter().copied().collect();
+        let gone = gateway.points.iter().copied().filter(|no| !present.contains(no)).collect::<Vec<_>>();
+        gateway.points.clone_from(&entry.points);
+        gateway.devices.clone_from(&entry.manifest.devices);
+        gateway.software = Some(entry.manifest.software.clone());
+        gone.iter().for_each(|no| self.supervision.retire_point(*no));
+        gone
+    }
+
+    /// Rows are durable. Returns the gateways that they came from.
+    pub fn observe(&mut self, effects: &[Effect], now: Timestamp) -> HashSet<GatewayId> {
+        let mut heard = HashSet::new();
+        for row in effects.iter().filter_map(rows_of).flatten() {
+            self.supervision.observe(row, now);
+            self.readings += 1;
+            let Some(point) = self.points.get_mut(&row.point) else { continue };
+            if point.latest.is_none_or(|latest| latest.at <= row.at) {
+                point.latest = Some(*row);
+            }
+            if !heard.contains(&point.entry.id.gateway) {
+                heard.insert(point.entry.id.gateway.clone());
+            }
+        }
+        self.committed_at = Some(now);
+        heard
+    }
+
+    /// An episode changed.
+    pub fn show_alert(&mut self, episode: &Episode, now: Timestamp) {
+        let fires = episode.phase == Phase::Firing && !episode.late;
+        let key = match &episode.subject {
+            Subject::Point(no, _) => PointOrGateway::Point(*no),
+            Subject::Gateway(gateway) => PointOrGateway::Gateway(gateway.clone()),
+        };
+        if fires {
+            self.firing.insert(episode.id, (key, episode.severity));
+        } else {
+            self.firing.remove(&episode.id);
+        }
+        let mark = AlertMark { severity: episode.severity, acknowledged: episode.is_acknowledged() };
+        self.supervision.handle_alert(episode.id, episode.subject.gateway(), fires.then_some(mark), now);
+    }
+
+    /// The worst colour that fires at a point.
+    pub fn worst_at(&self, point: PointNo) -> Option<Severity> {
+        let here = PointOrGateway::Point(point);
+        self.firing.values().filter(|(key, _)| *key == here).map(|(_, severity)| *severity).max()
+    }
+
+    /// A gateway's link changed, or was confirmed. True if it changed.
+    pub fn set_link(&mut self, gateway: &GatewayId, online: bool, since: Timestamp, now: Timestamp) -> bool {
+        let known = self.gateways.entry(gateway.clone()).or_default();
+        if known.online == Some(online) {
+            return false;
+        }
+        known.online = Some(online);
+        known.since = Some(since);
+        if online {
+            self.supervision.gateway_online(gateway, now);
+        } else {
+            self.supervision.gateway_offline(gateway, now);
+        }
+        true
+    }
+
+    /// Bases whose gateways are among these.
+    pub fn bases_of(&self, gateways: &HashSet<GatewayId>) -> HashSet<String> {
+        let territory = self.supervision.territory();
+        gateways.iter().filter_map(|gateway| territory.base_of(gateway)).map(|base| base.id.clone()).collect()
+    }
+}
+
+/// The rows of an effect.
+pub fn rows_of(effect: &Effect) -> Option<&Vec<Row>> {
+    match effect {
+        Effect::Rows(rows) => Some(rows),
+        _ => None,
+    }
+}

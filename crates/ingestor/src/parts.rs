@@ -1,0 +1,185 @@
+//! What the ingestor is made of before anything runs: territory, rules, catalogue, addresses. Every fault is told at its
+//! place.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sitian_alert::Rules;
+use sitian_alert::rule::{Vocabulary, builtin as builtin_rules};
+use sitian_api::Zone;
+use sitian_model::ConfigFault;
+use sitian_mqtt::{Credentials, LinkSettings, Tls};
+use sitian_profile::{Catalogue, catalogue_text};
+use sitian_settings::{Loaded, load_file};
+use sitian_supervision::{Territory, territory};
+
+use crate::settings::{MqttSection, Settings, loopback};
+
+/// Everything judged and loaded; nothing opened.
+pub struct Parts {
+    /// Address of console and API.
+    pub http: SocketAddr,
+    /// Address of the embedded broker, if there is one.
+    pub broker: Option<SocketAddr>,
+    /// The link to the broker, embedded or not.
+    pub link: LinkSettings,
+    /// The store's file.
+    pub storage: PathBuf,
+    /// The tree.
+    pub territory: Arc<Territory>,
+    /// The alert rules.
+    pub rules: Arc<Rules>,
+    /// Names and units.
+    pub catalogue: Arc<Catalogue>,
+    /// Zone of the API's times.
+    pub zone: Zone,
+    /// How long gateways get to come back after a start.
+    pub start_grace: Duration,
+}
+
+impl Parts {
+    /// Judges the settings; relative paths start from `folder`.
+    pub fn judge(loaded: &Loaded<Settings>, folder: &Path) -> Result<Self, Vec<ConfigFault>> {
+        let mut judge = Judge { loaded, folder, faults: Vec::new() };
+        match judge.parts() {
+            Some(parts) if judge.faults.is_empty() => Ok(parts),
+            _ => Err(judge.faults),
+        }
+    }
+}
+
+struct Judge<'a> {
+    loaded: &'a Loaded<Settings>,
+    folder: &'a Path,
+    faults: Vec<ConfigFault>,
+}
+
+impl Judge<'_> {
+    fn fault(&mut self, key: &str, what: String, help: &str) {
+        self.faults.push(self.loaded.fault(key, what, help));
+    }
+
+    fn keep<T>(&mut self, result: Result<T, ConfigFault>) -> Option<T> {
+        result.map_err(|fault| self.faults.push(fault)).ok()
+    }
+
+    fn keep_all<T>(&mut self, result: Result<T, Vec<ConfigFault>>) -> Option<T> {
+        result.map_err(|faults| self.faults.extend(faults)).ok()
+    }
+
+    fn parts(&mut self) -> Option<Parts> {
+        let settings = &self.loaded.value;
+        let http = self.keep(loopback(self.loaded, "http.listen", &settings.http.listen));
+        let broker = if settings.mqtt.embedded {
+            self.keep(loopback(self.loaded, "mqtt.listen", &settings.mqtt.listen)).map(Some)
+        } else {
+            Some(None)
+        };
+        if sitian_telemetry::check(&settings.log.level).is_err() {
+            self.fault("log.level", format!("log.level: {:?} is no level", settings.log.level), "error, warn, info, debug or trace");
+        }
+        if sitian_telemetry::Format::parse(&settings.log.format).is_none() {
+            self.fault("log.format", format!("log.format: {:?} is no format", settings.log.format), "text or json");
+        }
+        let zone = Zone::new(&settings.time.zone).ok();
+        if zone.is_none() {
+            self.fault("time.zone", format!("time.zone: there is no zone {:?}", settings.time.zone), "use an IANA name such as Asia/Shanghai");
+        }
+        let catalogue = self.keep_all(Catalogue::parse("measurements.toml", catalogue_text()));
+        let territory = self.territory();
+        let rules = match (&catalogue, &territory) {
+            (Some(catalogue), Some(territory)) => self.rules(catalogue, territory),
+            _ => None,
+        };
+        let link = self.link(&settings.mqtt, broker.flatten());
+        Some(Parts {
+            http: http?,
+            broker: broker?,
+            link,
+            storage: self.folder.join(&settings.storage.path),
+            territory: Arc::new(territory?),
+            rules: Arc::new(rules?),
+            catalogue: Arc::new(catalogue?),
+            zone: zone?,
+            start_grace: Duration::from_secs(settings.alert.start_grace_s.into()),
+        })
+    }
+
+    fn territory(&mut self) -> Option<Territory> {
+        let file = &self.loaded.value.territory.file;
+        if file.as_os_str().is_empty() {
+            let (name, text) = territory::builtin();
+            return self.keep_all(Territory::parse(name, text));
+        }
+        let path = self.folder.join(file);
+        let Ok((name, text)) = load_file(&path) else {
+            let what = format!("territory.file: {} cannot be read", path.display());
+            self.fault("territory.file", what, "check the path, or leave it empty for the built-in sample");
+            return None;
+        };
+        self.keep_all(Territory::parse(&name, &text))
+    }
+
+    fn rules(&mut self, catalogue: &Catalogue, territory: &Territory) -> Option<Rules> {
+        let vocabulary =
+            Vocabulary { measurement: &|id| catalogue.get(id).is_some(), node: &|id| territory.node(id).is_some() };
+        let folder = &self.loaded.value.alert.rules;
+        if folder.as_os_str().is_empty() {
+            // The built-in rules may speak of places that this territory does not have.
+            let anywhere = Vocabulary { node: &|_| true, ..vocabulary };
+            return self.keep_all(Rules::parse(builtin_rules(), &anywhere));
+        }
+        let path = self.folder.join(folder);
+        let entries = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut files: Vec<PathBuf> = entries.filter(|file| file.extension().is_some_and(|e| e == "toml")).collect();
+        files.sort();
+        if files.is_empty() {
+            let what = format!("alert.rules: there is no *.toml in {}", path.display());
+            self.fault("alert.rules", what, "name a folder with rule files, or leave it empty for the built-in rules");
+        }
+        let texts: Option<Vec<(String, String)>> = files.iter().map(|file| self.keep(load_file(file))).collect();
+        let texts = texts?;
+        let named: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        self.keep_all(Rules::parse(&named, &vocabulary))
+    }
+
+    fn link(&mut self, mqtt: &MqttSection, embedded: Option<SocketAddr>) -> LinkSettings {
+        let (host, port) = embedded.map_or((mqtt.host.clone(), mqtt.port), |a| (a.ip().to_string(), a.port()));
+        let mut link = LinkSettings::new(host, port, "sitian-ingestor");
+        link.keep_alive = Duration::from_secs(u64::from(mqtt.keep_alive_s));
+        // The centre sits beside its broker: it comes back quickly, and takes whole bursts.
+        link.reconnect_max = Duration::from_secs(2);
+        link.queue_max = 4_096;
+        link.events_max = 1_024;
+        link.send_buffer_bytes = None;
+        if mqtt.keep_alive_s == 0 {
+            self.fault("mqtt.keep_alive_s", "mqtt.keep_alive_s: 0 would never notice a dead link".to_owned(), "use 5 to 60");
+        }
+        if mqtt.embedded {
+            return link;
+        }
+        let path = |file: &PathBuf| (!file.as_os_str().is_empty()).then(|| self.folder.join(file));
+        if !mqtt.username.is_empty() {
+            link.credentials = Some(Credentials { username: mqtt.username.clone(), password_file: path(&mqtt.password_file) });
+        }
+        if let Some(ca_file) = path(&mqtt.ca_file) {
+            let client = path(&mqtt.certificate_file).zip(path(&mqtt.key_file));
+            link.tls = Some(Tls { ca_file, client });
+        }
+        for key in ["password_file", "ca_file", "certificate_file", "key_file"] {
+            let file = match key {
+                "password_file" => &mqtt.password_file,
+                "ca_file" => &mqtt.ca_file,
+                "certificate_file" => &mqtt.certificate_file,
+                _ => &mqtt.key_file,
+            };
+            if let Some(file) = path(file).filter(|file| !file.is_file()) {
+                let what = format!("mqtt.{key}: there is no file {}", file.display());
+                self.faults.push(self.loaded.fault(&format!("mqtt.{key}"), what, "check the path"));
+            }
+        }
+        link
+    }
+}

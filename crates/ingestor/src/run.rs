@@ -1,0 +1,79 @@
+//! `sitian-ingestor run`: broker, link, admission, API, wired together and ended in order.
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sitian_api::{Live, Presenter, Settings as ApiSettings};
+use sitian_broker::{Broker, BrokerSettings};
+use sitian_mqtt::Link;
+use sitian_settings::Faults;
+use sitian_store_embedded::Store;
+use sitian_telemetry::{BUILD, Format};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::admit::Admission;
+use crate::backend::Centre;
+use crate::board::Board;
+use crate::link::{self, Outlet};
+use crate::parts::Parts;
+use crate::settings::Source;
+
+/// Asks waiting for the admission thread; when it is full the link stops reading.
+const ASKS_MAX: usize = 1_024;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs until SIGINT or SIGTERM.
+pub fn run(source: &Source) -> Result<()> {
+    let loaded = source.load()?;
+    let parts = Parts::judge(&loaded, source.folder()).map_err(Faults)?;
+    let format = Format::parse(&loaded.value.log.format).unwrap_or(Format::Text);
+    sitian_telemetry::init(&loaded.value.log.level, format).context("set up logging")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(serve(parts))
+}
+
+async fn serve(parts: Parts) -> Result<()> {
+    info!(version = %BUILD, "sitian-ingestor starts");
+    let listener = sitian_api::listen(parts.http).await?;
+    if let Some(folder) = parts.storage.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
+    }
+    let store = Store::open(&parts.storage).with_context(|| format!("open the store {}", parts.storage.display()))?;
+    let broker = parts.broker.map(|listen| Broker::start(BrokerSettings { listen })).transpose().context("start the broker")?;
+
+    let presenter = Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let board = RwLock::new(Board::new(&parts.territory));
+    let centre = Arc::new(Centre { board, territory: parts.territory, presenter, reader: store.reader(), storage: parts.storage, asks: asks.clone() });
+
+    let mut settings = parts.link;
+    settings.subscriptions = link::subscriptions();
+    let live = Live::new();
+    let (link, events) = Link::start(settings);
+    let admission = Admission::restore(store, parts.rules, parts.start_grace, centre.clone(), Outlet::new(link.publisher()), live.clone(), asked)?;
+    let handle = tokio::runtime::Handle::current();
+    let admitting = std::thread::Builder::new().name("admission".into()).spawn(move || admission.run(&handle));
+    let admitting = admitting.context("start the admission thread")?;
+    let listening = tokio::spawn(link::listen(events, asks));
+
+    let router = sitian_api::router(centre, live.clone(), ApiSettings { zone: parts.zone, ..ApiSettings::default() });
+    info!("console and API: http://{}/", parts.http);
+    sitian_api::serve(listener, router, live, PATIENCE, ended()).await?;
+    info!("ending");
+    link.close(PATIENCE).await;
+    // With the listener gone every sender of asks is gone, and the admission stores what it has and ends.
+    listening.abort();
+    tokio::task::spawn_blocking(move || admitting.join()).await.context("wait for the admission thread")?.ok();
+    drop(broker);
+    Ok(())
+}
+
+async fn ended() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut end) => tokio::select! { _ = end.recv() => {}, _ = tokio::signal::ctrl_c() => {} },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
