@@ -408,7 +408,9 @@ fn place(batch: &Batch, state: &EpochState) -> Place {
     if batch.first > state.committed {
         return Place::Ahead;
     }
-    let (mut seq, mut chain) = (batch.first, Some(batch.chain));
+    // The chain before an evicted range is not known: a batch that opens with a gap states the one after it.
+    let opens_with_gap = matches!(batch.entries.first(), Some(Entry::Gap(_)));
+    let (mut seq, mut chain) = (batch.first, (!opens_with_gap).then_some(batch.chain));
     let mut index = 0;
     for entry in &batch.entries {
         let end = seq + entry.width();

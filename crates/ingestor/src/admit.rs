@@ -9,7 +9,7 @@ use sitian_alert::engine::{Settings as AlertSettings, WatchedPoint};
 use sitian_alert::{AcknowledgeError, Change, Engine, Rules};
 use sitian_api::{Live, LogEntry};
 use sitian_ingest::{Effect, EpochEntry, Group, Ingest, Limits, PointEntry};
-use sitian_model::{BaseId, GatewayId, Lane, PointNo, Span, Timestamp};
+use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, PointNo, Span, Timestamp};
 use sitian_series::{RangeQuery, Series};
 use sitian_store_embedded::{Reader, Store, Transaction};
 use sitian_supervision::Territory;
@@ -159,12 +159,33 @@ impl Admission {
             },
             Ask::Link(up) => {
                 self.board().broker = (up, Some(now));
-                if up { self.engine.handle_hearing(now) } else { self.engine.handle_deaf() }
+                if up {
+                    self.engine.handle_hearing(now);
+                    self.call_gateways(now);
+                } else {
+                    self.engine.handle_deaf();
+                }
             }
             Ask::Acknowledge { alert, by, note, reply } => {
                 let outcome = self.engine.acknowledge(alert, &by, &note, now).map(drop);
                 self.replies.push((reply, outcome));
             }
+        }
+    }
+
+    /// Tells every gateway where its epoch stands: what was under way to this program's predecessor, or to a broker that
+    /// was killed, is lost and need not wait to be missed.
+    fn call_gateways(&self, now: Timestamp) {
+        let epochs = match self.store.reader().newest_epochs() {
+            Ok(epochs) => epochs,
+            Err(error) => return warn!(%error, "gateways not called"),
+        };
+        for EpochEntry { gateway, epoch, .. } in epochs {
+            let Some(state) = self.ingest.state(&gateway, &epoch) else { continue };
+            let window_bytes = Limits::default().window_bytes;
+            let action = Action::Rewind;
+            let ack = Ack { epoch, committed: state.committed, action, retry_after_ms: 0, window_bytes, server_ms: now.0 };
+            self.outlet.ack(&gateway, &ack);
         }
     }
 

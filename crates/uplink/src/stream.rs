@@ -30,6 +30,8 @@ pub(crate) struct Stream {
     pub hold_until_ms: u64,
     /// When the manifest was last published on this connection.
     pub manifest_ms: Option<u64>,
+    /// When the centre last said that nothing under way has arrived.
+    pub rewound_ms: u64,
     /// The centre said FORK; nothing is sent until the epoch is relabelled.
     pub forked: bool,
     sent: VecDeque<Sent>,
@@ -50,6 +52,7 @@ impl Stream {
             window_bytes,
             hold_until_ms: 0,
             manifest_ms: None,
+            rewound_ms: 0,
             forked: false,
             sent: VecDeque::new(),
             resend_at_ms: None,

@@ -12,6 +12,8 @@ use crate::stream::Stream;
 const SPOOL_PAUSE_MS: u64 = 1000;
 /// A manifest that the centre keeps asking for is not repeated more often.
 const MANIFEST_PAUSE_MS: u64 = 1000;
+/// Two words of a centre that nothing under way has arrived count as one within this time.
+const REWIND_PAUSE_MS: u64 = 1000;
 
 /// Sizes and times. A simulated world shrinks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,6 +256,12 @@ impl Uplink {
                 stream.restart();
                 self.commands.push_back(Command::Release { epoch: ack.epoch, committed: ack.committed });
             }
+            // A centre that has just started says so: what was under way to its predecessor is lost. Several such words
+            // may be on their way; one of them is enough.
+            Action::Rewind if ack.committed == stream.held.acked && now_ms >= stream.rewound_ms + REWIND_PAUSE_MS => {
+                stream.rewound_ms = now_ms;
+                stream.restart();
+            }
             Action::Rewind | Action::Ok | Action::Slow | Action::Quarantined => {
                 self.advance(at, ack.committed)
             }
@@ -393,18 +401,18 @@ impl Uplink {
             }
         }
         self.waiting_since_ms.get_or_insert(self.now_ms);
-        let held = self.held();
+        // Probes announce; on every batch the list would cost more than the readings.
+        let held = if batch.entries.is_empty() { self.held() } else { Vec::new() };
         self.commands.push_back(Command::Publish(Batch { held, ..batch }));
     }
 
-    /// The epochs to announce: all, or those that matter most if there are very many.
+    /// The epochs to announce: all of them, or none if they are too many, which states nothing. A part of the list would
+    /// say of the others that they are gone.
     fn held(&self) -> Vec<Held> {
-        let mut held: Vec<Held> = self.streams.iter().map(|s| s.held).collect();
-        if held.len() > self.limits.held_max {
-            held.sort_by_key(|h| (Some(h.epoch) != self.live, h.acked >= h.end));
-            held.truncate(self.limits.held_max);
+        if self.streams.len() > self.limits.held_max {
+            return Vec::new();
         }
-        held
+        self.streams.iter().map(|s| s.held).collect()
     }
 
     fn advance(&mut self, at: usize, committed: Seq) {

@@ -170,12 +170,11 @@ impl Ingestor {
 
     /// Every stored reading of a point, oldest first.
     pub fn readings(&self, point: &str) -> Vec<Value> {
+        let (from, to) = (date("yesterday"), date("tomorrow"));
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.url(&format!(
-                "points/{point}/readings?from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&limit=5000{cursor}"
-            ));
+            let page = self.url(&format!("points/{point}/readings?from={from}&to={to}&limit=10000{cursor}"));
             let Some(answer) = get(&page) else { return all };
             all.extend(answer["items"].as_array().cloned().unwrap_or_default());
             match answer["next_cursor"].as_str() {
@@ -190,6 +189,12 @@ impl Ingestor {
         let answer = get(&self.url(&format!("bases/{base}/latest")))?;
         answer["items"].as_array()?.iter().find(|item| item["point"] == point)?["value"].as_f64()
     }
+}
+
+/// A moment in words, as RFC 3339.
+fn date(words: &str) -> String {
+    let output = Command::new("date").args(["-u", "-d", words, "+%Y-%m-%dT%H:%M:%SZ"]).output().expect("date");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Our gateway.

@@ -24,10 +24,16 @@ profile = "renke-soil-7in1"
 const PROFILE: &str = r#"id = "own-probe"
 vendor = "somebody"
 model = "probe"
+name_zh = "探头"
+name_en = "probe"
 source = "bench"
 verified = "U"
+default_unit = 1
 
-[[point]]
+[serial]
+baud = 9600
+
+[[points]]
 key = "soil_moisture"
 measurement = "soil_moisture"
 unit = "%"
@@ -54,7 +60,7 @@ fn check(program: &str, folder: &Path, arguments: &[&str], place: &str, words: &
 #[test]
 fn every_bad_gateway_configuration_is_told_at_its_place() {
     let rows: &[(&str, &str, &str, &str)] = &[
-        ("[gateway]", "[gateway", "gateway.toml:1:", "["),
+        ("[gateway]", "[gateway", "gateway.toml:1:9", "unclosed table"),
         ("id = \"dangzhai-01\"", "id = \"Dang Zhai\"", "gateway.toml:2:6", "gateway id"),
         ("id = \"dangzhai-01\"", "idd = \"dangzhai-01\"", "gateway.toml:2:1", "idd"),
         ("port = 502", "port = 70000", "gateway.toml:8:8", "70000"),
@@ -81,12 +87,12 @@ fn every_bad_gateway_configuration_is_told_at_its_place() {
 #[test]
 fn every_bad_device_profile_is_told_at_its_place() {
     let rows: &[(&str, &str, &str, &str)] = &[
-        ("measurement = \"soil_moisture\"", "measurement = \"soil_mojsture\"", "own.toml:9:15", "soil_mojsture"),
-        ("unit = \"%\"", "unit = \"kPa\"", "own.toml:10:8", "kPa"),
-        ("kind = \"u16\"", "kind = \"u17\"", "own.toml:13:8", "u17"),
-        ("min = 0", "min = 200", "own.toml:15:7", "200"),
-        ("address = 0", "address = 65536", "own.toml:12:11", "65536"),
-        ("address = 0", "adress = 0", "own.toml:12:1", "adress"),
+        ("measurement = \"soil_moisture\"", "measurement = \"soil_mojsture\"", "own.toml:15:15", "soil_mojsture"),
+        ("unit = \"%\"", "unit = \"kPa\"", "own.toml:16:8", "kPa"),
+        ("kind = \"u16\"", "kind = \"u17\"", "own.toml:19:8", "u17"),
+        ("min = 0", "min = 200", "own.toml:21:7", "200"),
+        ("address = 0", "address = 65536", "own.toml:18:11", "65536"),
+        ("scale = 0.1", "scal = 0.1", "own.toml:20:1", "scal"),
     ];
     for (good, bad, place, words) in rows {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -46,9 +46,12 @@ impl Network {
     }
 
     /// Waits until at least `more` further readings are stored.
-    fn progress(&self, more: usize) {
+    fn progress(&mut self, more: usize) {
         let before = self.stored().len();
-        wait_for("polling and storing to go on", 60, || (self.stored().len() >= before + more).then_some(()));
+        wait_for("polling and storing to go on", 60, || {
+            self.gateway.program.expect_alive();
+            (self.stored().len() >= before + more).then_some(())
+        });
     }
 
     /// Every stored value that is a count, oldest first.
@@ -72,19 +75,23 @@ const PROFILE: &str = r#"
 id = "test-counter"
 vendor = "test"
 model = "counter"
+name_zh = "计数器"
+name_en = "counter"
 source = "tests/system/field/modbus_field.py"
 verified = "V"
+default_unit = 1
 
-[[point]]
+[serial]
+baud = 9600
+
+[[points]]
 key = "reads"
-measurement = "count"
+measurement = "device_status"
 unit = ""
 function = "holding"
 address = 900
 kind = "u32"
 order = "ABCD"
-min = 0
-max = 4294967295
 "#;
 
 /// The labels (epoch, seq) that the gateway's log calls accepted.
