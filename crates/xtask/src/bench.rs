@@ -1,12 +1,71 @@
-//! `cargo xtask bench`: what the product costs on this machine.
+//! `cargo xtask bench`: what the product costs on this machine. Real release programs, real sockets, real files; every
+//! figure with its unit, the machine and the command that repeats it.
+
+mod field;
+mod gateway;
+mod process;
+mod tap;
+
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 
+use crate::steps;
+
+/// Where the measurements keep their files; what an earlier run left there is removed.
+const FOLDER: &str = "target/bench";
+
 /// What to measure.
 #[derive(clap::Args)]
-pub struct Options {}
+pub struct Options {
+    /// Only this part; without it, all of them.
+    part: Option<Part>,
+    /// How long the gateway is watched, in seconds, after 10 s to settle.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=3_600))]
+    seconds: u32,
+    /// Modbus TCP devices that the gateway polls, each with 10 registers and its own connection.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    devices: u32,
+    /// Million readings that the store takes.
+    #[arg(long, default_value_t = 5)]
+    millions: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// One gateway with its ingestor.
+    Gateway,
+    /// The embedded store alone.
+    Store,
+}
 
 /// Runs the measurements.
-pub fn run(_options: &Options) -> Result<()> {
-    anyhow::bail!("nothing to measure yet")
+pub fn run(options: &Options) -> Result<()> {
+    let wanted = |part| options.part.is_none_or(|only| only == part);
+    println!("machine          {}", process::machine());
+    if wanted(Part::Gateway) {
+        gateway::measure(&Path::new(FOLDER).join("gateway"), options.seconds, options.devices)?;
+    }
+    if wanted(Part::Store) {
+        store(options.millions)?;
+    }
+    Ok(())
+}
+
+/// The store's own measurement, on the same disk as everything else.
+fn store(millions: u32) -> Result<()> {
+    let millions = millions.to_string();
+    std::fs::create_dir_all(FOLDER)?;
+    let before = process::load();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--locked", "--release", "--package", "sitian-store-embedded"]);
+    cargo.args(["--example", "ingest_rate", "--", &millions, FOLDER]);
+    println!(
+        "\n== store: {millions} million readings of 10,000 points, 100 records of 60 readings per durable commit"
+    );
+    println!("repeat with      cargo xtask bench store --millions {millions}");
+    steps::loud(&mut cargo)?;
+    println!("load average     {before} before, {} after", process::load());
+    Ok(())
 }

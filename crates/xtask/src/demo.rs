@@ -2,17 +2,15 @@
 //! its embedded broker and one gateway per base as separate programs, plays the incidents and tells what happens.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::api::Api;
 use crate::setup;
+use crate::stage::Stage;
 
 /// How the demonstration runs.
 #[derive(clap::Args)]
@@ -52,39 +50,27 @@ pub fn run(options: &Options) -> Result<()> {
     setup::console()?;
     eprintln!("[2/4] programs: cargo build (the first time takes some minutes)");
     let bin = setup::programs(&["sitian-ingestor", "sitian-gateway", "sitian-simulator"], options.release)?;
-    let stop = stop_flag()?;
-    let mut stage = Stage { options, bin, programs: Vec::new(), stop };
-    let outcome = stage.play();
+    let stage = Stage::open(&options.directory, bin)?;
+    let mut show = Show { options, api: Api::new(&options.listen), stage };
+    let outcome = show.play();
     eprintln!("\nstopping …");
-    stage.end();
-    eprintln!("stopped; the data stays in {} and the next start goes on with it", options.directory.display());
+    drop(show);
+    eprintln!(
+        "stopped; the data stays in {} and the next start goes on with it",
+        options.directory.display()
+    );
     outcome
 }
 
-fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).context("failed to listen for Ctrl-C")?;
-    }
-    Ok(stop)
-}
-
-struct Program {
-    name: String,
-    child: Child,
-}
-
-struct Stage<'a> {
+struct Show<'a> {
     options: &'a Options,
-    bin: PathBuf,
-    programs: Vec<Program>,
-    stop: Arc<AtomicBool>,
+    api: Api,
+    stage: Stage,
 }
 
-impl Stage<'_> {
+impl Show<'_> {
     fn play(&mut self) -> Result<()> {
         let field = self.options.directory.join("field");
-        std::fs::create_dir_all(self.options.directory.join("logs")).context("failed to make the log folder")?;
         eprintln!("[3/4] simulated field: Modbus TCP servers and one RS-485 line");
         let gateways = self.start_field(&field)?;
         eprintln!("[4/4] ingestor with embedded broker, {} gateways", gateways.len());
@@ -92,7 +78,10 @@ impl Stage<'_> {
         for gateway in &gateways {
             self.start_gateway(&field, gateway)?;
         }
-        self.wait_until("all gateways online", Duration::from_secs(60), |stage| stage.online() >= gateways.len() as u64)?;
+        let Self { api, stage, .. } = self;
+        stage.wait_until("all gateways online", Duration::from_secs(60), || {
+            online(api) >= gateways.len() as u64
+        })?;
         println!("\n  Sitian is running: open  http://{}/\n", self.options.listen);
         println!("  logs in {}/logs, Ctrl-C ends everything cleanly", self.options.directory.display());
         self.watch(&field)
@@ -101,22 +90,34 @@ impl Stage<'_> {
     fn start_field(&mut self, field: &Path) -> Result<Vec<String>> {
         let port = self.options.field_port.to_string();
         let seed = self.options.seed.to_string();
-        let mut command = self.program("sitian-simulator");
+        let mut command = self.stage.program("sitian-simulator");
         command.arg("run").arg("--directory").arg(field);
-        command.args(["--port", &port, "--seed", &seed, "--mqtt", &self.options.mqtt, "--incidents", "--season", SEASON]);
+        command.args([
+            "--port",
+            &port,
+            "--seed",
+            &seed,
+            "--mqtt",
+            &self.options.mqtt,
+            "--incidents",
+            "--season",
+            SEASON,
+        ]);
         let ready = field.join("ready.json");
         let _ = std::fs::remove_file(&ready);
-        self.start("field", command)?;
-        self.wait_until("field ready", Duration::from_secs(30), |_| ready.exists())?;
+        self.stage.start("field", command)?;
+        self.stage.wait_until("field ready", Duration::from_secs(30), || ready.exists())?;
         let text = std::fs::read_to_string(&ready).context("failed to read what the field is made of")?;
-        let parsed: Value = serde_json::from_str(&text).context("failed to read what the field is made of")?;
-        let names = parsed["gateways"].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned));
+        let parsed: Value =
+            serde_json::from_str(&text).context("failed to read what the field is made of")?;
+        let names =
+            parsed["gateways"].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned));
         Ok(names.collect())
     }
 
     fn start_ingestor(&mut self) -> Result<()> {
         let storage = self.options.directory.join("sitian.db");
-        let mut command = self.program("sitian-ingestor");
+        let mut command = self.stage.program("sitian-ingestor");
         command.arg("run");
         for setting in [
             format!("http.listen={}", self.options.listen),
@@ -126,54 +127,15 @@ impl Stage<'_> {
         ] {
             command.args(["--set", &setting]);
         }
-        self.start("ingestor", command)?;
-        self.wait_until("ingestor answering", Duration::from_secs(30), |stage| stage.get("health").is_some())
+        self.stage.start("ingestor", command)?;
+        let Self { api, stage, .. } = self;
+        stage.wait_until("ingestor answering", Duration::from_secs(30), || api.get("health").is_ok())
     }
 
     fn start_gateway(&mut self, field: &Path, gateway: &str) -> Result<()> {
-        let mut command = self.program("sitian-gateway");
+        let mut command = self.stage.program("sitian-gateway");
         command.arg("run").arg("--config").arg(field.join(format!("{gateway}.toml")));
-        self.start(gateway, command)
-    }
-
-    fn program(&self, name: &str) -> Command {
-        Command::new(self.bin.join(name))
-    }
-
-    fn start(&mut self, name: &str, mut command: Command) -> Result<()> {
-        let log_path = self.options.directory.join(format!("logs/{name}.log"));
-        let log = File::create(&log_path).with_context(|| format!("failed to make {}", log_path.display()))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().with_context(|| format!("failed to start {name}"))?;
-        self.programs.push(Program { name: name.to_owned(), child });
-        Ok(())
-    }
-
-    fn wait_until(&mut self, what: &str, most: Duration, done: impl Fn(&Self) -> bool) -> Result<()> {
-        let start = Instant::now();
-        while !done(self) {
-            self.check_programs()?;
-            if self.stop.load(Ordering::Relaxed) {
-                bail!("stopped before: {what}");
-            }
-            if start.elapsed() > most {
-                bail!("waited {} s for: {what}; see {}/logs", most.as_secs(), self.options.directory.display());
-            }
-            std::thread::park_timeout(Duration::from_millis(100));
-        }
-        Ok(())
-    }
-
-    fn check_programs(&mut self) -> Result<()> {
-        for program in &mut self.programs {
-            if let Some(status) = program.child.try_wait()? {
-                let log = self.options.directory.join(format!("logs/{}.log", program.name));
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let tail: Vec<&str> = text.lines().rev().take(8).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                bail!("{} ended with {status}:\n{}", program.name, tail.join("\n"));
-            }
-        }
+        self.stage.start(gateway, command)?;
         Ok(())
     }
 
@@ -183,8 +145,8 @@ impl Stage<'_> {
         let mut told = BTreeSet::new();
         let mut dark = false;
         loop {
-            self.check_programs()?;
-            if self.stop.load(Ordering::Relaxed) {
+            self.stage.check()?;
+            if self.stage.stopped() {
                 return Ok(());
             }
             let at = start.elapsed().as_secs();
@@ -194,7 +156,7 @@ impl Stage<'_> {
             let wanted = (DARK.1..DARK.1 + DARK.2).contains(&(at % ACT_S));
             if wanted && !dark {
                 println!("  {at:>4} s  incident: gateway {} loses power", DARK.0);
-                self.kill(DARK.0)?;
+                self.stage.kill(DARK.0)?;
             } else if dark && !wanted {
                 println!("  {at:>4} s  incident ends: gateway {} has power again", DARK.0);
                 self.start_gateway(field, DARK.0)?;
@@ -205,16 +167,8 @@ impl Stage<'_> {
         }
     }
 
-    fn kill(&mut self, name: &str) -> Result<()> {
-        let Some(position) = self.programs.iter().position(|program| program.name == name) else { return Ok(()) };
-        let mut program = self.programs.remove(position);
-        program.child.kill()?;
-        program.child.wait()?;
-        Ok(())
-    }
-
     fn tell_alerts(&self, at: u64, told: &mut BTreeSet<String>) {
-        let Some(answer) = self.get("alerts?limit=50") else { return };
+        let Ok(answer) = self.api.get("alerts?limit=50") else { return };
         for alert in answer["items"].as_array().into_iter().flatten().rev() {
             let text = |pointer: &str| alert.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let line = format!(
@@ -230,33 +184,9 @@ impl Stage<'_> {
             }
         }
     }
+}
 
-    fn online(&self) -> u64 {
-        let city = self.get("rollups?scope=zhangye&depth=0");
-        city.and_then(|answer| answer.pointer("/items/0/gateways_online")?.as_u64()).unwrap_or(0)
-    }
-
-    fn get(&self, path: &str) -> Option<Value> {
-        let url = format!("http://{}/api/v1/{path}", self.options.listen);
-        let text = ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()?;
-        serde_json::from_str(&text).ok()
-    }
-
-    /// Asks every program to end, gateways first, and waits up to 10 s before it insists.
-    fn end(&mut self) {
-        for program in self.programs.iter_mut().rev() {
-            let asked = Command::new("kill").args(["-TERM", &program.child.id().to_string()]).status();
-            let until = Instant::now() + Duration::from_secs(10);
-            while asked.as_ref().is_ok_and(|s| s.success()) && Instant::now() < until {
-                if !matches!(program.child.try_wait(), Ok(None)) {
-                    break;
-                }
-                std::thread::park_timeout(Duration::from_millis(20));
-            }
-            if matches!(program.child.try_wait(), Ok(None)) {
-                eprintln!("  {} did not end in 10 s and was killed", program.name);
-                let _ = program.child.kill();
-            }
-        }
-    }
+fn online(api: &Api) -> u64 {
+    let city = api.get("rollups?scope=zhangye&depth=0").ok();
+    city.and_then(|answer| answer.pointer("/items/0/gateways_online")?.as_u64()).unwrap_or(0)
 }

@@ -1,9 +1,11 @@
 //! The maintainers' commands: set up, demonstrate, test, measure, regenerate. Knows how to start programs and install
 //! what they need; knows nothing of readings.
 
+mod api;
 mod bench;
 mod demo;
 mod setup;
+mod stage;
 mod steps;
 mod testing;
 

@@ -21,14 +21,17 @@ pub fn root() -> PathBuf {
 
 /// Installs the Debian packages among `wanted` that are missing (`wanted`: a program it brings, the package).
 pub fn debian(wanted: &[(&str, &str)]) -> Result<()> {
-    let missing: Vec<&str> = wanted.iter().filter(|(probe, _)| !present(probe)).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> =
+        wanted.iter().filter(|(probe, _)| !present(probe)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let list = missing.join(" ");
     let become_root = if is_root() { "" } else { "sudo " };
     eprintln!("  installing Debian packages: {list}");
-    let install = format!("{become_root}apt-get update -qq && {become_root}env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {list}");
+    let install = format!(
+        "{become_root}apt-get update -qq && {become_root}env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {list}"
+    );
     steps::quiet(Command::new("sh").args(["-c", &install]))
         .with_context(|| format!("failed to install {list}; install them by hand and run this again"))
 }
@@ -50,13 +53,19 @@ fn is_root() -> bool {
 /// Makes a Python environment under `target/` with the packages of `tests/requirements.txt`.
 pub fn python() -> Result<()> {
     let stamp = Path::new(PYTHON).join("requirements.done");
-    let wanted = std::fs::read_to_string("tests/requirements.txt").context("failed to read tests/requirements.txt")?;
+    let wanted =
+        std::fs::read_to_string("tests/requirements.txt").context("failed to read tests/requirements.txt")?;
     if std::fs::read_to_string(&stamp).is_ok_and(|done| done == wanted) {
         return Ok(());
     }
     eprintln!("  installing Python packages");
     steps::quiet(Command::new("python3").args(["-m", "venv", PYTHON]))?;
-    steps::quiet(Command::new(format!("{PYTHON}/bin/pip")).args(["install", "-q", "-r", "tests/requirements.txt"]))?;
+    steps::quiet(Command::new(format!("{PYTHON}/bin/pip")).args([
+        "install",
+        "-q",
+        "-r",
+        "tests/requirements.txt",
+    ]))?;
     std::fs::write(stamp, wanted).context("failed to note the installed Python packages")
 }
 

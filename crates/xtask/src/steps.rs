@@ -13,7 +13,8 @@ pub fn loud(command: &mut Command) -> Result<()> {
 
 /// Runs a command silently; its output is shown only if it fails.
 pub fn quiet(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {command:?}"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {command:?}"))?;
     if output.status.success() {
         return Ok(());
     }

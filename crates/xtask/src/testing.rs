@@ -40,14 +40,37 @@ pub fn run(options: &Options) -> Result<()> {
     });
     score.step("format", || steps::loud(&mut cargo(&["fmt", "--all", "--check"])));
     score.step("clippy, warnings denied", || {
-        steps::loud(&mut cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        steps::loud(&mut cargo(&[
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
     });
     score.step("build", || steps::loud(&mut cargo(&["build", "--locked", "--workspace", "--all-targets"])));
     score.step("unit, architecture and golden tests", || {
-        steps::loud(&mut cargo(&["test", "--locked", "--workspace", "--exclude", "sitian-tests-system", "--quiet"]))
+        steps::loud(&mut cargo(&[
+            "test",
+            "--locked",
+            "--workspace",
+            "--exclude",
+            "sitian-tests-system",
+            "--quiet",
+        ]))
     });
     score.step("system tests on real parts", || {
-        steps::loud(&mut cargo(&["test", "--locked", "--package", "sitian-tests-system", "--", "--test-threads", "2"]))
+        steps::loud(&mut cargo(&[
+            "test",
+            "--locked",
+            "--package",
+            "sitian-tests-system",
+            "--",
+            "--test-threads",
+            "2",
+        ]))
     });
     if !options.no_browser {
         score.step("browser tests", || {
