@@ -38,6 +38,8 @@ pub enum Ask {
     },
     /// The link to the broker went up or down.
     Link(bool),
+    /// Store what there is, and end.
+    End,
     /// A person takes note of an alert.
     Acknowledge {
         /// Which.
@@ -64,6 +66,7 @@ pub struct Admission {
     live: Live,
     asks: mpsc::Receiver<Ask>,
     replies: Vec<(oneshot::Sender<Result<(), AcknowledgeError>>, Result<(), AcknowledgeError>)>,
+    ending: bool,
 }
 
 impl Admission {
@@ -73,7 +76,7 @@ impl Admission {
         let restored = store.reader().restored().context("read back the registry")?;
         let ingest = Ingest::restore(Limits::default(), restored.clone());
         let engine = engine(&store, &rules, grace, &territory)?;
-        let mut admission = Self { ingest, engine, store, rules, grace, territory, centre, outlet, live, asks, replies: Vec::new() };
+        let mut admission = Self { ingest, engine, store, rules, grace, territory, centre, outlet, live, asks, replies: Vec::new(), ending: false };
         admission.paint(restored.points)?;
         Ok(admission)
     }
@@ -108,7 +111,7 @@ impl Admission {
         Ok(())
     }
 
-    /// Admits until every sender of asks is gone.
+    /// Admits until [`Ask::End`].
     pub fn run(mut self, runtime: &tokio::runtime::Handle) {
         info!("admission running");
         loop {
@@ -124,6 +127,9 @@ impl Admission {
             }
             self.handle_timers(now());
             self.settle(now());
+            if self.ending {
+                break;
+            }
         }
         self.settle(now());
         info!("admission ended; everything acknowledged is stored");
@@ -166,6 +172,7 @@ impl Admission {
                     self.engine.handle_deaf();
                 }
             }
+            Ask::End => self.ending = true,
             Ask::Acknowledge { alert, by, note, reply } => {
                 let outcome = self.engine.acknowledge(alert, &by, &note, now).map(drop);
                 self.replies.push((reply, outcome));

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::info;
 
-use crate::admit::Admission;
+use crate::admit::{Admission, Ask};
 use crate::backend::Centre;
 use crate::board::Board;
 use crate::link::{self, Outlet};
@@ -57,15 +57,15 @@ async fn serve(parts: Parts) -> Result<()> {
     let handle = tokio::runtime::Handle::current();
     let admitting = std::thread::Builder::new().name("admission".into()).spawn(move || admission.run(&handle));
     let admitting = admitting.context("start the admission thread")?;
-    let listening = tokio::spawn(link::listen(events, asks));
+    let listening = tokio::spawn(link::listen(events, asks.clone()));
 
     let router = sitian_api::router(centre, live.clone(), ApiSettings { zone: parts.zone, ..ApiSettings::default() });
     info!("console and API: http://{}/", parts.http);
     sitian_api::serve(listener, router, live, PATIENCE, ended()).await?;
     info!("ending");
     link.close(PATIENCE).await;
-    // With the listener gone every sender of asks is gone, and the admission stores what it has and ends.
     listening.abort();
+    asks.send(Ask::End).await.context("end the admission thread")?;
     tokio::task::spawn_blocking(move || admitting.join()).await.context("wait for the admission thread")?.ok();
     drop(broker);
     Ok(())
