@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn a_wall_clock_is_believed_when_the_centre_agrees_and_replaced_when_it_does_not() {
-        for (offset_ms, believed_own) in [(0, true), (3_000, true), (-9_000, true), (3_600_000, false), (-86_400_000, false)] {
+        for (offset_ms, believed_own) in
+            [(0, true), (3_000, true), (-9_000, true), (3_600_000, false), (-86_400_000, false)]
+        {
             let mut clock = BoardClock { boot: 1, known: None };
             assert_eq!(clock.uncertainty_ms(), None);
             assert!(clock.hear_centre(wall_ms() + offset_ms, 40));

@@ -10,7 +10,7 @@ use sitian_spool::{Disk, DiskFault, File as Entry};
 
 /// Files opened at once; the spool works on two or three.
 const OPEN_MAX: usize = 8;
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A directory that is locked against a second gateway for as long as this value lives.
 pub struct FolderDisk {
@@ -24,9 +24,14 @@ impl FolderDisk {
     pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let directory = File::open(folder)?;
-        rustix::fs::flock(&directory, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            io::Error::new(ErrorKind::ResourceBusy, "another gateway works on this spool: stop it or name another folder")
-        })?;
+        rustix::fs::flock(&directory, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
+            |_| {
+                io::Error::new(
+                    ErrorKind::ResourceBusy,
+                    "another gateway works on this spool: stop it or name another folder",
+                )
+            },
+        )?;
         Ok(Self { folder: folder.to_owned(), directory, open: HashMap::new() })
     }
 
@@ -44,7 +49,8 @@ impl FolderDisk {
     }
 
     fn create_zeroed(&mut self, name: &str, len: u64) -> io::Result<()> {
-        let mut file = File::options().read(true).write(true).create_new(true).open(self.folder.join(name))?;
+        let mut file =
+            File::options().read(true).write(true).create_new(true).open(self.folder.join(name))?;
         let mut left = len;
         while left > 0 {
             let part = left.min(ZEROS.len() as u64);

@@ -16,7 +16,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "sitian-gateway", version, about = "Polls the sensors of a base and delivers every reading once")]
+#[command(
+    name = "sitian-gateway",
+    version,
+    about = "Polls the sensors of a base and delivers every reading once"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

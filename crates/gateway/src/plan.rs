@@ -74,7 +74,8 @@ impl Library {
     fn add_folder(&mut self, folder: &Path) -> Result<(), Vec<ConfigFault>> {
         let catalogue = Catalogue::parse("measurements.toml", catalogue_text())?;
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+        let mut files: Vec<PathBuf> =
+            entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
         files.sort();
         let mut faults = Vec::new();
         for file in files {
@@ -98,8 +99,13 @@ impl Library {
 
     fn nearest(&self, id: &str) -> String {
         let first = |n: usize| id.get(..n).unwrap_or(id);
-        let close: Vec<&str> = self.0.keys().map(String::as_str).filter(|known| known.starts_with(first(5))).collect();
-        if close.is_empty() { "`sitian-gateway profiles` lists them".to_owned() } else { format!("perhaps {}", close.join(", ")) }
+        let close: Vec<&str> =
+            self.0.keys().map(String::as_str).filter(|known| known.starts_with(first(5))).collect();
+        if close.is_empty() {
+            "`sitian-gateway profiles` lists them".to_owned()
+        } else {
+            format!("perhaps {}", close.join(", "))
+        }
     }
 }
 
@@ -140,10 +146,18 @@ impl Judge<'_> {
             self.fault("spool.bytes_max", what, "give the spool at least 8 MiB");
         }
         if sitian_telemetry::check(&settings.log.level).is_err() {
-            self.fault("log.level", format!("log.level: {:?} is no level", settings.log.level), "error, warn, info, debug or trace");
+            self.fault(
+                "log.level",
+                format!("log.level: {:?} is no level", settings.log.level),
+                "error, warn, info, debug or trace",
+            );
         }
         if sitian_telemetry::Format::parse(&settings.log.format).is_none() {
-            self.fault("log.format", format!("log.format: {:?} is no format", settings.log.format), "text or json");
+            self.fault(
+                "log.format",
+                format!("log.format: {:?} is no format", settings.log.format),
+                "text or json",
+            );
         }
         let library = self.library()?;
         let mut manifest = Manifest {
@@ -166,9 +180,15 @@ impl Judge<'_> {
             Ok(id) => return Some(id),
             Err(_) if text.is_empty() => {
                 let what = "gateway.id is missing".to_owned();
-                self.fault("gateway.id", what, "name this gateway in the file: [gateway] id = \"dangzhai-01\"");
+                self.fault(
+                    "gateway.id",
+                    what,
+                    "name this gateway in the file: [gateway] id = \"dangzhai-01\"",
+                );
             }
-            Err(error) => self.fault("gateway.id", format!("gateway.id: {error}"), "use a name such as dangzhai-01"),
+            Err(error) => {
+                self.fault("gateway.id", format!("gateway.id: {error}"), "use a name such as dangzhai-01")
+            }
         }
         None
     }
@@ -180,17 +200,31 @@ impl Judge<'_> {
             self.fault("mqtt.host", "mqtt.host is empty".to_owned(), "name the broker's host or address");
         }
         if mqtt.keep_alive_s == 0 {
-            self.fault("mqtt.keep_alive_s", "mqtt.keep_alive_s: 0 would never notice a dead link".to_owned(), "use 5 to 60");
+            self.fault(
+                "mqtt.keep_alive_s",
+                "mqtt.keep_alive_s: 0 would never notice a dead link".to_owned(),
+                "use 5 to 60",
+            );
         }
         if !mqtt.username.is_empty() {
-            let password_file = (!mqtt.password_file.as_os_str().is_empty()).then(|| self.path(&mqtt.password_file));
+            let password_file =
+                (!mqtt.password_file.as_os_str().is_empty()).then(|| self.path(&mqtt.password_file));
             link.credentials = Some(Credentials { username: mqtt.username.clone(), password_file });
         }
-        let files = [("ca_file", &mqtt.ca_file), ("certificate_file", &mqtt.certificate_file), ("key_file", &mqtt.key_file), ("password_file", &mqtt.password_file)];
+        let files = [
+            ("ca_file", &mqtt.ca_file),
+            ("certificate_file", &mqtt.certificate_file),
+            ("key_file", &mqtt.key_file),
+            ("password_file", &mqtt.password_file),
+        ];
         for (key, file) in files {
             let path = self.path(file);
             if !path.as_os_str().is_empty() && !path.is_file() {
-                self.fault(&format!("mqtt.{key}"), format!("mqtt.{key}: there is no file {}", path.display()), "check the path");
+                self.fault(
+                    &format!("mqtt.{key}"),
+                    format!("mqtt.{key}: there is no file {}", path.display()),
+                    "check the path",
+                );
             }
         }
         if !mqtt.ca_file.as_os_str().is_empty() {
@@ -222,10 +256,15 @@ impl Judge<'_> {
         let mut buses = Vec::new();
         for (n, bus) in settings.bus.iter().enumerate() {
             if !names.insert(&bus.name) {
-                self.fault(&format!("bus[{n}].name"), format!("bus name {:?} is there twice", bus.name), "give each bus its own name");
+                self.fault(
+                    &format!("bus[{n}].name"),
+                    format!("bus name {:?} is there twice", bus.name),
+                    "give each bus its own name",
+                );
             }
             let devices = settings.device.iter().enumerate().filter(|(_, device)| device.bus == bus.name);
-            let devices: Vec<DevicePlan> = devices.filter_map(|(d, device)| self.device(d, device, bus, library, manifest)).collect();
+            let devices: Vec<DevicePlan> =
+                devices.filter_map(|(d, device)| self.device(d, device, bus, library, manifest)).collect();
             let first = settings.device.iter().find(|device| device.bus == bus.name);
             let profile = first.and_then(|device| library.0.get(&device.profile));
             if let Some(reached) = self.bus(n, bus, profile) {
@@ -237,12 +276,17 @@ impl Judge<'_> {
         for (d, device) in settings.device.iter().enumerate() {
             if !settings.bus.iter().any(|bus| bus.name == device.bus) {
                 let known: Vec<&str> = settings.bus.iter().map(|bus| bus.name.as_str()).collect();
-                let help = format!("write [[bus]] name = {:?}, or use one of: {}", device.bus, known.join(", "));
+                let help =
+                    format!("write [[bus]] name = {:?}, or use one of: {}", device.bus, known.join(", "));
                 self.fault(&format!("device[{d}].bus"), format!("there is no bus {:?}", device.bus), help);
             }
         }
         if settings.device.is_empty() {
-            self.fault("device", "there is no device to poll".to_owned(), "add a [[bus]] and a [[device]], see the comments of config/gateway.toml");
+            self.fault(
+                "device",
+                "there is no device to poll".to_owned(),
+                "add a [[bus]] and a [[device]], see the comments of config/gateway.toml",
+            );
         }
         buses
     }
@@ -250,41 +294,75 @@ impl Judge<'_> {
     fn bus(&mut self, n: usize, bus: &BusSection, first: Option<&Arc<Profile>>) -> Option<BusSettings> {
         let key = |name: &str| format!("bus[{n}].{name}");
         if bus.timeout_ms.is_some_and(|ms| !(20..=60_000).contains(&ms)) {
-            self.fault(&key("timeout_ms"), format!("timeout_ms: {} is out of range", bus.timeout_ms.unwrap_or(0)), "20 to 60000 milliseconds");
+            self.fault(
+                &key("timeout_ms"),
+                format!("timeout_ms: {} is out of range", bus.timeout_ms.unwrap_or(0)),
+                "20 to 60000 milliseconds",
+            );
         }
         match bus.kind {
             BusKind::Tcp => {
                 let Some(host) = bus.host.clone().filter(|host| !host.is_empty()) else {
-                    self.fault(&key("host"), format!("bus {:?} has no host", bus.name), "add host = \"192.168.1.50\"");
+                    self.fault(
+                        &key("host"),
+                        format!("bus {:?} has no host", bus.name),
+                        "add host = \"192.168.1.50\"",
+                    );
                     return None;
                 };
                 Some(BusSettings::Tcp(TcpSettings::new(host, bus.port.unwrap_or(502))))
             }
             BusKind::Rtu => {
                 let Some(path) = &bus.path else {
-                    self.fault(&key("path"), format!("bus {:?} has no path", bus.name), "add path = \"/dev/serial/by-id/…\"");
+                    self.fault(
+                        &key("path"),
+                        format!("bus {:?} has no path", bus.name),
+                        "add path = \"/dev/serial/by-id/…\"",
+                    );
                     return None;
                 };
                 let baud = bus.baud.or(first.map(|p| p.serial.baud)).unwrap_or(9_600);
                 if !(300..=1_000_000).contains(&baud) {
-                    self.fault(&key("baud"), format!("baud: {baud} is out of range"), "300 to 1000000; usual are 4800, 9600, 19200");
+                    self.fault(
+                        &key("baud"),
+                        format!("baud: {baud} is out of range"),
+                        "300 to 1000000; usual are 4800, 9600, 19200",
+                    );
                 }
                 let data_bits = bus.data_bits.or(first.map(|p| p.serial.data_bits)).unwrap_or(8);
                 let stop_bits = bus.stop_bits.or(first.map(|p| p.serial.stop_bits)).unwrap_or(1);
                 if data_bits != 7 && data_bits != 8 {
-                    self.fault(&key("data_bits"), format!("data_bits: {data_bits}"), "7 or 8; Modbus RTU always has 8");
+                    self.fault(
+                        &key("data_bits"),
+                        format!("data_bits: {data_bits}"),
+                        "7 or 8; Modbus RTU always has 8",
+                    );
                 }
                 if stop_bits != 1 && stop_bits != 2 {
                     self.fault(&key("stop_bits"), format!("stop_bits: {stop_bits}"), "1 or 2");
                 }
-                let parity = bus.parity.map(parity).or(first.map(|p| p.serial.parity)).unwrap_or(sitian_profile::Parity::None);
+                let parity = bus
+                    .parity
+                    .map(parity)
+                    .or(first.map(|p| p.serial.parity))
+                    .unwrap_or(sitian_profile::Parity::None);
                 let path = self.path(path).to_string_lossy().into_owned();
-                Some(BusSettings::Rtu(RtuSettings { path, serial: Serial { baud, data_bits, parity, stop_bits } }))
+                Some(BusSettings::Rtu(RtuSettings {
+                    path,
+                    serial: Serial { baud, data_bits, parity, stop_bits },
+                }))
             }
         }
     }
 
-    fn device(&mut self, d: usize, device: &DeviceSection, bus: &BusSection, library: &Library, manifest: &mut Manifest) -> Option<DevicePlan> {
+    fn device(
+        &mut self,
+        d: usize,
+        device: &DeviceSection,
+        bus: &BusSection,
+        library: &Library,
+        manifest: &mut Manifest,
+    ) -> Option<DevicePlan> {
         let key = |name: &str| format!("device[{d}].{name}");
         let id = match DeviceId::new(&device.id) {
             Ok(id) => id,
@@ -297,17 +375,29 @@ impl Judge<'_> {
             self.fault(&key("id"), format!("device {id} is there twice"), "give each device its own id");
         }
         let Some(profile) = library.0.get(&device.profile) else {
-            self.fault(&key("profile"), format!("there is no profile {:?}", device.profile), library.nearest(&device.profile));
+            self.fault(
+                &key("profile"),
+                format!("there is no profile {:?}", device.profile),
+                library.nearest(&device.profile),
+            );
             return None;
         };
         let interval_s = device.interval_s.unwrap_or(INTERVAL_DEFAULT_S);
         if !(0.1..=86_400.0).contains(&interval_s) {
-            self.fault(&key("interval_s"), format!("interval_s: {interval_s} is out of range"), "0.1 to 86400 seconds");
+            self.fault(
+                &key("interval_s"),
+                format!("interval_s: {interval_s} is out of range"),
+                "0.1 to 86400 seconds",
+            );
             return None;
         }
         let unit = device.unit.unwrap_or(profile.default_unit);
         if unit == 0 {
-            self.fault(&key("unit"), "unit: 0 is the broadcast address; nobody answers it".to_owned(), "1 to 247, or what the maker says up to 255");
+            self.fault(
+                &key("unit"),
+                "unit: 0 is the broadcast address; nobody answers it".to_owned(),
+                "1 to 247, or what the maker says up to 255",
+            );
         }
         let interval_ms = (interval_s * 1_000.0).round() as u32;
         let number = manifest.devices.len() as u32;
@@ -323,16 +413,32 @@ impl Judge<'_> {
         Some(DevicePlan { unit, profile: profile.clone(), points, timeout_ms, retries: RETRIES })
     }
 
-    fn points(&mut self, d: usize, device: &DeviceSection, profile: &Profile, number: u32, interval_ms: u32, manifest: &mut Manifest) -> Vec<PointPlan> {
+    fn points(
+        &mut self,
+        d: usize,
+        device: &DeviceSection,
+        profile: &Profile,
+        number: u32,
+        interval_ms: u32,
+        manifest: &mut Manifest,
+    ) -> Vec<PointPlan> {
         for (n, wanted) in device.points.iter().enumerate() {
             if profile.point(wanted).is_none() {
                 let known: Vec<&str> = profile.points.iter().map(|point| point.key.as_str()).collect();
                 let what = format!("profile {} has no point {wanted:?}", profile.id);
-                self.fault(&format!("device[{d}].points[{n}]"), what, format!("it has: {}", known.join(", ")));
+                self.fault(
+                    &format!("device[{d}].points[{n}]"),
+                    what,
+                    format!("it has: {}", known.join(", ")),
+                );
             }
         }
         let chosen = |point: &ProfilePoint| {
-            if device.points.is_empty() { !point.optional } else { device.points.iter().any(|key| key == point.key.as_str()) }
+            if device.points.is_empty() {
+                !point.optional
+            } else {
+                device.points.iter().any(|key| key == point.key.as_str())
+            }
         };
         let mut plans = Vec::new();
         for (at, point) in profile.points.iter().enumerate().filter(|(_, point)| chosen(point)) {

@@ -39,20 +39,40 @@ pub fn probe(options: &Options) -> Result<()> {
 
 async fn read(planned: PlannedBus, unit: Option<u8>, profile: &str) -> Result<()> {
     let PlannedBus { name, settings, plan } = planned;
-    let found = plan.devices.iter().find(|d| d.profile.id == profile && unit.is_none_or(|unit| unit == d.unit));
+    let found =
+        plan.devices.iter().find(|d| d.profile.id == profile && unit.is_none_or(|unit| unit == d.unit));
     let Some(device) = found else { bail!("find the device on bus {name}") };
     let profile = device.profile.clone();
-    println!("{} {} · profile {} ({}) · bus {name} · unit {}", profile.vendor, profile.model, profile.id, profile.verified.mark(), device.unit);
+    println!(
+        "{} {} · profile {} ({}) · bus {name} · unit {}",
+        profile.vendor,
+        profile.model,
+        profile.id,
+        profile.verified.mark(),
+        device.unit
+    );
     let mut bus = Bus::open(&name, settings)?;
     for start in &profile.pre_read {
-        let request = Request { unit: device.unit, function: start.function, address: start.address, count: start.count, timeout_ms: device.timeout_ms };
+        let request = Request {
+            unit: device.unit,
+            function: start.function,
+            address: start.address,
+            count: start.count,
+            timeout_ms: device.timeout_ms,
+        };
         bus.execute(request).await.map_err(|failure| anyhow::anyhow!("start the measurement: {failure}"))?;
         tokio::time::sleep(std::time::Duration::from_millis(start.delay_ms.into())).await;
     }
     let mut words = Words::new();
     let mut answered = 0;
     for block in blocks(&profile, &profile.points) {
-        let request = Request { unit: device.unit, function: block.function, address: block.address, count: block.count, timeout_ms: device.timeout_ms };
+        let request = Request {
+            unit: device.unit,
+            function: block.function,
+            address: block.address,
+            count: block.count,
+            timeout_ms: device.timeout_ms,
+        };
         let place = format!("{} 0x{:04X} ×{}", block.function.word(), block.address, block.count);
         let started = std::time::Instant::now();
         match bus.execute(request).await {
@@ -60,7 +80,11 @@ async fn read(planned: PlannedBus, unit: Option<u8>, profile: &str) -> Result<()
                 let raw = raw_words(answer);
                 let shown: Vec<String> = raw.iter().map(|word| format!("{word:04X}")).collect();
                 println!("{place:<22} {}   ({} ms)", shown.join(" "), started.elapsed().as_millis());
-                words.extend(raw.iter().zip(block.address..).map(|(word, address)| (block.function.code(), address, *word)));
+                words.extend(
+                    raw.iter()
+                        .zip(block.address..)
+                        .map(|(word, address)| (block.function.code(), address, *word)),
+                );
                 answered += 1;
             }
             Err(failure) => println!("{place:<22} {failure}"),
@@ -82,7 +106,9 @@ fn raw_words(answer: Answer) -> Vec<u16> {
 }
 
 fn show(profile: &Profile, point: &ProfilePoint, words: &Words) {
-    let word = |address: u16| words.iter().find(|(f, a, _)| *f == point.function.code() && *a == address).map(|(_, _, word)| *word);
+    let word = |address: u16| {
+        words.iter().find(|(f, a, _)| *f == point.function.code() && *a == address).map(|(_, _, word)| *word)
+    };
     let own: Option<Vec<u16>> = (point.address..point.address + point.kind.registers()).map(word).collect();
     let name = point.key.as_str();
     let Some(own) = own else {
@@ -99,5 +125,10 @@ fn show(profile: &Profile, point: &ProfilePoint, words: &Words) {
     let why = quality.cause().map_or(String::new(), |cause| format!(" ({})", cause.word()));
     let range = format!("plausible {} to {}", point.min, point.max);
     let mark = if profile.verified.mark() == "U" { ", register from memory: check" } else { "" };
-    println!("{name:<24} {value:>10} {:<8} {}{why}   [{}] {range}{mark}", point.unit, quality.word(), raw.join(" "));
+    println!(
+        "{name:<24} {value:>10} {:<8} {}{why}   [{}] {range}{mark}",
+        point.unit,
+        quality.word(),
+        raw.join(" ")
+    );
 }

@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::{BoardClock, mono_ms};
 use crate::field::{self, Round};
-use crate::gather::{self, Gather};
+use crate::gather::{self, Gather, Gathered};
 use crate::plan::{Plan, PlannedBus};
 use crate::settings::Source;
 use crate::spooler::{Ask, OUTSTANDING_MAX, Spooler, Told};
@@ -33,7 +33,8 @@ pub fn run(source: &Source) -> Result<()> {
     let plan = Plan::make(&loaded, source.folder()).map_err(Faults)?;
     let format = Format::parse(&loaded.value.log.format).unwrap_or(Format::Text);
     sitian_telemetry::init(&loaded.value.log.level, format).context("set up logging")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(walk(plan))
 }
 
@@ -91,15 +92,22 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn start(manifest: Manifest, mut settings: LinkSettings, folder: &std::path::Path, limits: sitian_spool::Limits) -> Result<Self> {
+    fn start(
+        manifest: Manifest,
+        mut settings: LinkSettings,
+        folder: &std::path::Path,
+        limits: sitian_spool::Limits,
+    ) -> Result<Self> {
         let clock = BoardClock::new();
         let id = manifest.gateway.clone();
         let since_ms = clock.wall(mono_ms()).0;
         let state = State { online: true, since_ms, software: manifest.software.clone(), boot: clock.boot() };
         let offline = sitian_wire::encode_state(&State { online: false, ..state.clone() });
-        settings.will = Some(Will { topic: Topic::State(id.clone()).to_string(), payload: offline.into(), retain: true });
+        settings.will =
+            Some(Will { topic: Topic::State(id.clone()).to_string(), payload: offline.into(), retain: true });
         settings.subscriptions = vec![(Topic::Ack(id.clone()).to_string(), Qos::AtMostOnce)];
-        let spooler = Spooler::start(folder, limits, move |epoch| sitian_wire::encode_manifest(epoch, &manifest))?;
+        let spooler =
+            Spooler::start(folder, limits, move |epoch| sitian_wire::encode_manifest(epoch, &manifest))?;
         let (link, events) = Link::start(settings);
         let publisher = link.publisher();
         let uplink = Uplink::new(Limits::default(), clock.boot() ^ since_ms as u64);
@@ -145,20 +153,19 @@ impl Gateway {
 
     /// Samples → readings → record.
     fn handle_round(&mut self, round: Round) {
-        let at = self.clock.wall(round.mono_ms);
         for sample in &round.samples {
-            let sealed = self.gather.add(sample, round.mono_ms, at);
+            let sealed = self.gather.add(sample, round.mono_ms);
             self.accept(sealed);
         }
     }
 
     /// Record → bytes → spool.
-    fn accept(&mut self, sealed: Option<(u64, Vec<sitian_model::Reading>)>) {
-        let Some((mono_ms, readings)) = sealed else { return };
-        let times = readings.iter().map(|reading| reading.at);
+    fn accept(&mut self, sealed: Option<Gathered>) {
+        let Some(gathered) = sealed else { return };
+        let record = gather::record(&self.clock, &gathered);
+        let times = record.readings.iter().map(|reading| reading.at);
         let from = times.clone().min().unwrap_or_default();
         let span = Span { from, to: times.max().unwrap_or(from).plus_ms(1) };
-        let record = gather::record(&self.clock, mono_ms, readings);
         self.ask(Ask::Accept(vec![(sitian_wire::encode_record(&record), span)]));
     }
 
@@ -176,7 +183,9 @@ impl Gateway {
             Told::Spool { held, live, state } => self.uplink.handle_spool(&held, live, state, now),
             Told::Read(Ok(read)) => self.uplink.handle_read(read, now),
             Told::Read(Err(epoch)) => self.uplink.handle_read_failed(epoch, now),
-            Told::Manifest(epoch, Some(manifest)) => self.publish(&Topic::Manifest(self.id.clone()), manifest, epoch),
+            Told::Manifest(epoch, Some(manifest)) => {
+                self.publish(&Topic::Manifest(self.id.clone()), manifest, epoch)
+            }
             Told::Manifest(epoch, None) => warn!(%epoch, "no manifest of this epoch is left"),
         }
     }
@@ -202,7 +211,8 @@ impl Gateway {
                 Ok(ack) => {
                     debug!(epoch = %ack.epoch, committed = ack.committed, action = ?ack.action, "ack");
                     let round_trip_ms = self.asked_ms.take().map_or(1_000, |asked| now - asked);
-                    if self.clock.hear_centre(ack.server_ms, u32::try_from(round_trip_ms).unwrap_or(u32::MAX)) {
+                    if self.clock.hear_centre(ack.server_ms, u32::try_from(round_trip_ms).unwrap_or(u32::MAX))
+                    {
                         info!(uncertainty_ms = self.clock.uncertainty_ms(), "clock confirmed by the centre");
                         self.uplink.handle_clocks(self.clock.known().into_iter().collect());
                     }
@@ -218,7 +228,9 @@ impl Gateway {
         while let Some(command) = self.uplink.poll_command() {
             match command {
                 Command::PublishManifest(epoch) => self.ask(Ask::Manifest(epoch)),
-                Command::ReadSpool { epoch, from, bytes_max } => self.ask(Ask::Read { epoch, from, bytes_max }),
+                Command::ReadSpool { epoch, from, bytes_max } => {
+                    self.ask(Ask::Read { epoch, from, bytes_max })
+                }
                 Command::Publish(batch) => {
                     self.asked_ms.get_or_insert_with(mono_ms);
                     let bytes = sitian_wire::encode_batch(&batch);

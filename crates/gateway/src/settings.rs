@@ -23,7 +23,8 @@ impl Source {
     /// Defaults, file, environment (`SITIAN_GATEWAY_…`) and overrides, merged.
     pub fn load(&self) -> Result<Loaded<Settings>, Faults> {
         let (name, text) = load_file(&self.config).map_err(|fault| Faults(vec![fault]))?;
-        load(DEFAULTS, Some((&name, &text)), environment(), "SITIAN_GATEWAY_", &self.overrides).map_err(Faults)
+        load(DEFAULTS, Some((&name, &text)), environment(), "SITIAN_GATEWAY_", &self.overrides)
+            .map_err(Faults)
     }
 
     /// What relative paths in the configuration start from.

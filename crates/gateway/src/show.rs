@@ -41,6 +41,8 @@ pub fn profiles() -> Result<()> {
             profile.model
         );
     }
-    println!("\nmark: V seen in a named source, F frames recomputed, U from memory: check before relying on it");
+    println!(
+        "\nmark: V seen in a named source, F frames recomputed, U from memory: check before relying on it"
+    );
     Ok(())
 }

@@ -72,11 +72,21 @@ pub struct Spooler {
 impl Spooler {
     /// Opens the spool in `folder` in whatever state it is, and starts the thread. `manifest` encodes the manifest of an
     /// epoch.
-    pub fn start(folder: &Path, limits: Limits, manifest: impl Fn(&Epoch) -> Vec<u8> + Send + 'static) -> Result<Self> {
-        let disk = FolderDisk::open(folder).with_context(|| format!("open the spool folder {}", folder.display()))?;
+    pub fn start(
+        folder: &Path,
+        limits: Limits,
+        manifest: impl Fn(&Epoch) -> Vec<u8> + Send + 'static,
+    ) -> Result<Self> {
+        let disk = FolderDisk::open(folder)
+            .with_context(|| format!("open the spool folder {}", folder.display()))?;
         let epoch = fresh_epoch()?;
         let (mut spool, recovery) = Spool::open(disk, limits, epoch);
-        info!(segments = recovery.segments, epochs = recovery.epochs, backlog = recovery.backlog, "spool open");
+        info!(
+            segments = recovery.segments,
+            epochs = recovery.epochs,
+            backlog = recovery.backlog,
+            "spool open"
+        );
         if let Some(fault) = &recovery.fault {
             error!(fault, "the spool folder cannot be listed; readings stay in memory until it can");
         }
@@ -101,9 +111,12 @@ impl Spooler {
     }
 }
 
+/// Encodes the present manifest for an epoch.
+type EncodeManifest = Box<dyn Fn(&Epoch) -> Vec<u8> + Send>;
+
 struct Work {
     spool: Spool<FolderDisk>,
-    manifest: Box<dyn Fn(&Epoch) -> Vec<u8> + Send>,
+    manifest: EncodeManifest,
     healthy: bool,
 }
 
@@ -121,7 +134,7 @@ impl Work {
             Ask::Read { epoch, from, bytes_max } => Told::Read(self.read(epoch, from, bytes_max)),
             Ask::Manifest(epoch) => {
                 let manifest = self.spool.manifest(epoch);
-                Told::Manifest(epoch, manifest)
+                Told::Manifest(epoch, manifest.map(|kept| manifest_of(epoch, kept)))
             }
             Ask::Accept(records) => {
                 self.accept(&records);
@@ -169,7 +182,9 @@ impl Work {
 
     fn read(&mut self, epoch: Epoch, from: Seq, bytes_max: usize) -> Result<Read, Epoch> {
         match self.spool.read(epoch, from, bytes_max) {
-            Ok(run) => Ok(Read { epoch: run.epoch, first: run.first, entries: run.entries, chain: run.chain }),
+            Ok(run) => {
+                Ok(Read { epoch: run.epoch, first: run.first, entries: run.entries, chain: run.chain })
+            }
             Err(error) => {
                 debug!(%epoch, %error, "spool not read");
                 Err(epoch)
@@ -204,9 +219,41 @@ impl Work {
     }
 }
 
+/// The manifest that was kept for an epoch, under that epoch's name. The spool cannot read it: for an epoch of which only
+/// a gap is left it gives the present one, and a relabelled epoch keeps the one of the epoch it came from.
+fn manifest_of(epoch: Epoch, kept: Vec<u8>) -> Vec<u8> {
+    match sitian_wire::decode_manifest(&kept) {
+        Ok((named, manifest)) if named != epoch => sitian_wire::encode_manifest(&epoch, &manifest),
+        _ => kept,
+    }
+}
+
 /// 128 random bits: no label is ever given twice, over all boards and all time.
 fn fresh_epoch() -> Result<Epoch> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("draw an epoch: {error}"))?;
     Ok(Epoch(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_travels_under_the_epoch_it_was_asked_for() {
+        let gateway = sitian_model::GatewayId::new("gw").expect("a well-formed id");
+        let manifest = sitian_model::Manifest { gateway, software: "test".into(), devices: vec![], points: vec![] };
+        let (asked, other) = (Epoch([1; 16]), Epoch([2; 16]));
+        for (kept, expected) in [
+            (sitian_wire::encode_manifest(&asked, &manifest), Some(asked)),
+            (sitian_wire::encode_manifest(&other, &manifest), Some(asked)),
+            (b"written by another version".to_vec(), None),
+        ] {
+            let sent = manifest_of(asked, kept.clone());
+            match expected {
+                Some(epoch) => assert_eq!(sitian_wire::decode_manifest(&sent), Ok((epoch, manifest.clone()))),
+                None => assert_eq!(sent, kept, "what is not understood is forwarded as it is"),
+            }
+        }
+    }
 }

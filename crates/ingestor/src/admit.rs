@@ -27,6 +27,9 @@ const GROUP: Duration = Duration::from_millis(20);
 const SILENT_MS: i64 = 150_000;
 const HOUR_MS: i64 = 3_600_000;
 
+/// What came of an acknowledgement.
+pub type Outcome = Result<(), AcknowledgeError>;
+
 /// What the thread is asked for.
 pub enum Ask {
     /// A message came in.
@@ -49,7 +52,7 @@ pub enum Ask {
         /// What they say.
         note: String,
         /// Answered after the commit.
-        reply: oneshot::Sender<Result<(), AcknowledgeError>>,
+        reply: oneshot::Sender<Outcome>,
     },
 }
 
@@ -65,18 +68,39 @@ pub struct Admission {
     outlet: Outlet,
     live: Live,
     asks: mpsc::Receiver<Ask>,
-    replies: Vec<(oneshot::Sender<Result<(), AcknowledgeError>>, Result<(), AcknowledgeError>)>,
+    replies: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     ending: bool,
 }
 
 impl Admission {
     /// Reads back what the store holds, so that everything goes on where it was.
-    pub fn restore(store: Store, rules: Arc<Rules>, grace: Duration, centre: Arc<Centre>, outlet: Outlet, live: Live, asks: mpsc::Receiver<Ask>) -> Result<Self> {
+    pub fn restore(
+        store: Store,
+        rules: Arc<Rules>,
+        grace: Duration,
+        centre: Arc<Centre>,
+        outlet: Outlet,
+        live: Live,
+        asks: mpsc::Receiver<Ask>,
+    ) -> Result<Self> {
         let territory = centre.territory.clone();
         let restored = store.reader().restored().context("read back the registry")?;
         let ingest = Ingest::restore(Limits::default(), restored.clone());
         let engine = engine(&store, &rules, grace, &territory)?;
-        let mut admission = Self { ingest, engine, store, rules, grace, territory, centre, outlet, live, asks, replies: Vec::new(), ending: false };
+        let mut admission = Self {
+            ingest,
+            engine,
+            store,
+            rules,
+            grace,
+            territory,
+            centre,
+            outlet,
+            live,
+            asks,
+            replies: Vec::new(),
+            ending: false,
+        };
         admission.paint(restored.points)?;
         Ok(admission)
     }
@@ -191,7 +215,14 @@ impl Admission {
             let Some(state) = self.ingest.state(&gateway, &epoch) else { continue };
             let window_bytes = Limits::default().window_bytes;
             let action = Action::Rewind;
-            let ack = Ack { epoch, committed: state.committed, action, retry_after_ms: 0, window_bytes, server_ms: now.0 };
+            let ack = Ack {
+                epoch,
+                committed: state.committed,
+                action,
+                retry_after_ms: 0,
+                window_bytes,
+                server_ms: now.0,
+            };
             self.outlet.ack(&gateway, &ack);
         }
     }
@@ -221,7 +252,8 @@ impl Admission {
                 if batch.lane == Lane::Live {
                     self.board().gateways.entry(gateway.clone()).or_default().spool = Some(batch.spool);
                 }
-                let decode = |bytes: &[u8]| sitian_wire::decode_record(bytes).map_err(|error| error.to_string());
+                let decode =
+                    |bytes: &[u8]| sitian_wire::decode_record(bytes).map_err(|error| error.to_string());
                 self.ingest.handle_batch(gateway, &batch, payload, &decode, now);
             }
             Err(error) => {
@@ -260,7 +292,9 @@ impl Admission {
         }
         let hears = board.broker.0;
         let silent = board.gateways.iter().filter(|(_, gateway)| {
-            hears && gateway.online == Some(true) && gateway.last_seen_at.is_none_or(|at| now.since_ms(at) > SILENT_MS)
+            hears
+                && gateway.online == Some(true)
+                && gateway.last_seen_at.is_none_or(|at| now.since_ms(at) > SILENT_MS)
         });
         let silent: Vec<(GatewayId, Timestamp)> =
             silent.map(|(id, gateway)| (id.clone(), gateway.last_seen_at.unwrap_or(now))).collect();
@@ -309,7 +343,9 @@ impl Admission {
                     self.board().register(entry.clone(), limits);
                 }
                 Effect::Epoch(entry) => self.begin_epoch(entry, now),
-                Effect::Incident(incident) => warn!(gateway = %incident.gateway, kind = incident.kind.word(), "incident"),
+                Effect::Incident(incident) => {
+                    warn!(gateway = %incident.gateway, kind = incident.kind.word(), "incident")
+                }
                 _ => {}
             }
         }
@@ -327,7 +363,9 @@ impl Admission {
             self.outlet.alert(change.episode.base.as_ref(), &alert);
             self.live.alert(LogEntry { cursor: *cursor, alert });
         }
-        if !transaction.alerts.is_empty() || transaction.effects.iter().any(|effect| rows_of(effect).is_some()) {
+        if !transaction.alerts.is_empty()
+            || transaction.effects.iter().any(|effect| rows_of(effect).is_some())
+        {
             self.live.rollup_changed();
         }
     }
@@ -392,7 +430,8 @@ fn engine(store: &Store, rules: &Arc<Rules>, grace: Duration, territory: &Territ
     let forgotten = engine.restore(&memory.states, &memory.marks, now());
     forgotten.iter().for_each(|key| warn!(key, "alert state not understood, forgotten"));
     for base in territory.nodes() {
-        let way: Vec<String> = territory.breadcrumb(&base.id).into_iter().map(|node| node.id.clone()).collect();
+        let way: Vec<String> =
+            territory.breadcrumb(&base.id).into_iter().map(|node| node.id.clone()).collect();
         for gateway in &base.gateways {
             engine.register_gateway(gateway, base.base_id().as_ref(), &way);
         }

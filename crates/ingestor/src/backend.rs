@@ -5,10 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sitian_alert::Episode;
 use sitian_api::view::{
-    Aggregates, Alert, BasePage, BrokerHealth, Health, Latest, Measurement, Node, NodePage, Page, Phase, Point, Readings,
-    Rollup, Rule, Severity, StorageHealth,
+    Aggregates, Alert, BasePage, BrokerHealth, Health, Latest, Measurement, Node, NodePage, Page, Phase,
+    Point, Readings, Rollup, Rule, Severity, StorageHealth,
 };
-use sitian_api::{AlertsQuery, Backend, BackendError, GatewayFacts, LogEntry, PhaseFilter, PointFacts, Presenter, ReadingsQuery};
+use sitian_api::{
+    AlertsQuery, Backend, BackendError, GatewayFacts, LogEntry, PhaseFilter, PointFacts, Presenter,
+    ReadingsQuery,
+};
 use sitian_model::{BaseId, PointId, PointNo, Span, Timestamp};
 use sitian_series::Series;
 use sitian_store_embedded::{EpisodeFilter, PhaseFilter as StorePhase, Reader, StoreError};
@@ -56,7 +59,10 @@ impl Centre {
     /// The points that a base's gateways have now, by place, device and position in the manifest.
     fn points_of<'b>(&self, board: &'b Board, base: &str) -> Result<Vec<&'b BoardPoint>, BackendError> {
         let gateways = &self.presenter.base(base)?.gateways;
-        let numbers = gateways.iter().filter_map(|gateway| board.gateways.get(gateway)).flat_map(|gateway| &gateway.points);
+        let numbers = gateways
+            .iter()
+            .filter_map(|gateway| board.gateways.get(gateway))
+            .flat_map(|gateway| &gateway.points);
         Ok(numbers.filter_map(|no| board.points.get(no)).collect())
     }
 
@@ -64,7 +70,11 @@ impl Centre {
     fn bases_below(&self, scope: &str) -> Result<Vec<BaseId>, BackendError> {
         self.presenter.place(scope)?;
         let below = self.territory.descendants(scope, 4);
-        Ok(below.into_iter().filter(|node| node.level == Level::Base).filter_map(sitian_supervision::Node::base_id).collect())
+        Ok(below
+            .into_iter()
+            .filter(|node| node.level == Level::Base)
+            .filter_map(sitian_supervision::Node::base_id)
+            .collect())
     }
 }
 
@@ -94,7 +104,10 @@ impl Backend for Centre {
                 points: board.points.len() as u64,
                 committed_at: board.committed_at.map(|at| self.presenter.time(at)),
             },
-            broker: BrokerHealth { up: board.broker.0, since: board.broker.1.map(|at| self.presenter.time(at)) },
+            broker: BrokerHealth {
+                up: board.broker.0,
+                since: board.broker.1.map(|at| self.presenter.time(at)),
+            },
         }
     }
 
@@ -123,17 +136,18 @@ impl Backend for Centre {
     fn base(&self, id: &str) -> Result<BasePage, BackendError> {
         let board = self.board();
         let gateways = self.presenter.base(id)?.gateways.iter();
-        let gateways = gateways.filter_map(|gateway| board.gateways.get_key_value(gateway)).map(|(id, gateway)| {
-            self.presenter.gateway(GatewayFacts {
-                id,
-                online: gateway.online == Some(true),
-                since: gateway.since,
-                last_seen_at: gateway.last_seen_at,
-                software: gateway.software.as_deref(),
-                spool: gateway.spool,
-                devices: &gateway.devices,
-            })
-        });
+        let gateways =
+            gateways.filter_map(|gateway| board.gateways.get_key_value(gateway)).map(|(id, gateway)| {
+                self.presenter.gateway(GatewayFacts {
+                    id,
+                    online: gateway.online == Some(true),
+                    since: gateway.since,
+                    last_seen_at: gateway.last_seen_at,
+                    software: gateway.software.as_deref(),
+                    spool: gateway.spool,
+                    devices: &gateway.devices,
+                })
+            });
         let gateways = gateways.collect();
         let rollup = board.supervision.rollup(id, now()).ok_or(BackendError::NotFound("base"))?;
         self.presenter.base_page(id, &rollup, gateways)
@@ -190,7 +204,12 @@ impl Backend for Centre {
         let foreign = || BackendError::Invalid("cursor is none that an earlier answer gave".to_owned());
         let before = query.after.as_ref().map(|text| text.parse().map_err(|_| foreign())).transpose()?;
         let city = |scope: &str| self.territory.root().is_some_and(|root| root.id == scope);
-        let bases = query.scope.as_deref().filter(|scope| !city(scope)).map(|scope| self.bases_below(scope)).transpose()?;
+        let bases = query
+            .scope
+            .as_deref()
+            .filter(|scope| !city(scope))
+            .map(|scope| self.bases_below(scope))
+            .transpose()?;
         let filter = EpisodeFilter {
             bases,
             phase: query.phase.map(store_phase),
@@ -215,13 +234,17 @@ impl Backend for Centre {
             Err(sitian_alert::AcknowledgeError::NotOpen) => return Err(BackendError::NotFound("open alert")),
             Err(error) => return Err(BackendError::Invalid(error.to_string())),
         }
-        let episode = self.reader.episode(alert).map_err(unavailable)?.ok_or(BackendError::NotFound("alert"))?;
+        let episode =
+            self.reader.episode(alert).map_err(unavailable)?.ok_or(BackendError::NotFound("alert"))?;
         Ok(self.alert_view(&episode))
     }
 
     fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError> {
         let lines = self.reader.alert_log_after(cursor, limit).map_err(unavailable)?;
-        Ok(lines.iter().map(|line| LogEntry { cursor: line.cursor, alert: self.alert_view(&line.change.episode) }).collect())
+        Ok(lines
+            .iter()
+            .map(|line| LogEntry { cursor: line.cursor, alert: self.alert_view(&line.change.episode) })
+            .collect())
     }
 
     fn alert_log_end(&self) -> Result<u64, BackendError> {

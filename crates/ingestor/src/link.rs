@@ -56,7 +56,8 @@ impl Outlet {
     pub fn alert(&self, base: Option<&BaseId>, alert: &sitian_api::view::Alert) {
         let Some(base) = base else { return };
         let topic = Topic::Alert(base.clone()).to_string();
-        let sent = serde_json::to_vec(alert).map(|json| self.0.try_publish(&topic, Qos::AtLeastOnce, false, json));
+        let sent =
+            serde_json::to_vec(alert).map(|json| self.0.try_publish(&topic, Qos::AtLeastOnce, false, json));
         if !matches!(sent, Ok(Ok(_))) {
             debug!(%base, "alert not published");
         }

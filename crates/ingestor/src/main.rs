@@ -14,7 +14,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "sitian-ingestor", version, about = "Stores every reading once, raises alerts, serves the console")]
+#[command(
+    name = "sitian-ingestor",
+    version,
+    about = "Stores every reading once, raises alerts, serves the console"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -78,14 +78,26 @@ impl Judge<'_> {
             Some(None)
         };
         if sitian_telemetry::check(&settings.log.level).is_err() {
-            self.fault("log.level", format!("log.level: {:?} is no level", settings.log.level), "error, warn, info, debug or trace");
+            self.fault(
+                "log.level",
+                format!("log.level: {:?} is no level", settings.log.level),
+                "error, warn, info, debug or trace",
+            );
         }
         if sitian_telemetry::Format::parse(&settings.log.format).is_none() {
-            self.fault("log.format", format!("log.format: {:?} is no format", settings.log.format), "text or json");
+            self.fault(
+                "log.format",
+                format!("log.format: {:?} is no format", settings.log.format),
+                "text or json",
+            );
         }
         let zone = Zone::new(&settings.time.zone).ok();
         if zone.is_none() {
-            self.fault("time.zone", format!("time.zone: there is no zone {:?}", settings.time.zone), "use an IANA name such as Asia/Shanghai");
+            self.fault(
+                "time.zone",
+                format!("time.zone: there is no zone {:?}", settings.time.zone),
+                "use an IANA name such as Asia/Shanghai",
+            );
         }
         let catalogue = self.keep_all(Catalogue::parse("measurements.toml", catalogue_text()));
         let territory = self.territory();
@@ -123,8 +135,10 @@ impl Judge<'_> {
     }
 
     fn rules(&mut self, catalogue: &Catalogue, territory: &Territory) -> Option<Rules> {
-        let vocabulary =
-            Vocabulary { measurement: &|id| catalogue.get(id).is_some(), node: &|id| territory.node(id).is_some() };
+        let vocabulary = Vocabulary {
+            measurement: &|id| catalogue.get(id).is_some(),
+            node: &|id| territory.node(id).is_some(),
+        };
         let folder = &self.loaded.value.alert.rules;
         if folder.as_os_str().is_empty() {
             // The built-in rules may speak of places that this territory does not have.
@@ -133,20 +147,28 @@ impl Judge<'_> {
         }
         let path = self.folder.join(folder);
         let entries = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut files: Vec<PathBuf> = entries.filter(|file| file.extension().is_some_and(|e| e == "toml")).collect();
+        let mut files: Vec<PathBuf> =
+            entries.filter(|file| file.extension().is_some_and(|e| e == "toml")).collect();
         files.sort();
         if files.is_empty() {
             let what = format!("alert.rules: there is no *.toml in {}", path.display());
-            self.fault("alert.rules", what, "name a folder with rule files, or leave it empty for the built-in rules");
+            self.fault(
+                "alert.rules",
+                what,
+                "name a folder with rule files, or leave it empty for the built-in rules",
+            );
         }
-        let texts: Option<Vec<(String, String)>> = files.iter().map(|file| self.keep(load_file(file))).collect();
+        let texts: Option<Vec<(String, String)>> =
+            files.iter().map(|file| self.keep(load_file(file))).collect();
         let texts = texts?;
-        let named: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let named: Vec<(&str, &str)> =
+            texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         self.keep_all(Rules::parse(&named, &vocabulary))
     }
 
     fn link(&mut self, mqtt: &MqttSection, embedded: Option<SocketAddr>) -> LinkSettings {
-        let (host, port) = embedded.map_or((mqtt.host.clone(), mqtt.port), |a| (a.ip().to_string(), a.port()));
+        let (host, port) =
+            embedded.map_or((mqtt.host.clone(), mqtt.port), |a| (a.ip().to_string(), a.port()));
         let mut link = LinkSettings::new(host, port, "sitian-ingestor");
         link.keep_alive = Duration::from_secs(u64::from(mqtt.keep_alive_s));
         // The centre sits beside its broker: it comes back quickly, and takes whole bursts.
@@ -155,14 +177,21 @@ impl Judge<'_> {
         link.events_max = 1_024;
         link.send_buffer_bytes = None;
         if mqtt.keep_alive_s == 0 {
-            self.fault("mqtt.keep_alive_s", "mqtt.keep_alive_s: 0 would never notice a dead link".to_owned(), "use 5 to 60");
+            self.fault(
+                "mqtt.keep_alive_s",
+                "mqtt.keep_alive_s: 0 would never notice a dead link".to_owned(),
+                "use 5 to 60",
+            );
         }
         if mqtt.embedded {
             return link;
         }
         let path = |file: &PathBuf| (!file.as_os_str().is_empty()).then(|| self.folder.join(file));
         if !mqtt.username.is_empty() {
-            link.credentials = Some(Credentials { username: mqtt.username.clone(), password_file: path(&mqtt.password_file) });
+            link.credentials = Some(Credentials {
+                username: mqtt.username.clone(),
+                password_file: path(&mqtt.password_file),
+            });
         }
         if let Some(ca_file) = path(&mqtt.ca_file) {
             let client = path(&mqtt.certificate_file).zip(path(&mqtt.key_file));

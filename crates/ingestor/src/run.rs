@@ -31,7 +31,8 @@ pub fn run(source: &Source) -> Result<()> {
     let parts = Parts::judge(&loaded, source.folder()).map_err(Faults)?;
     let format = Format::parse(&loaded.value.log.format).unwrap_or(Format::Text);
     sitian_telemetry::init(&loaded.value.log.level, format).context("set up logging")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(serve(parts))
 }
 
@@ -41,32 +42,58 @@ async fn serve(parts: Parts) -> Result<()> {
     if let Some(folder) = parts.storage.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     }
-    let store = Store::open(&parts.storage).with_context(|| format!("open the store {}", parts.storage.display()))?;
-    let broker = parts.broker.map(|listen| Broker::start(BrokerSettings { listen })).transpose().context("start the broker")?;
+    let store =
+        Store::open(&parts.storage).with_context(|| format!("open the store {}", parts.storage.display()))?;
+    let broker = parts
+        .broker
+        .map(|listen| Broker::start(BrokerSettings { listen }))
+        .transpose()
+        .context("start the broker")?;
 
-    let presenter = Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
+    let presenter =
+        Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let board = RwLock::new(Board::new(&parts.territory));
-    let centre = Arc::new(Centre { board, territory: parts.territory, presenter, reader: store.reader(), storage: parts.storage, asks: asks.clone() });
+    let centre = Arc::new(Centre {
+        board,
+        territory: parts.territory,
+        presenter,
+        reader: store.reader(),
+        storage: parts.storage,
+        asks: asks.clone(),
+    });
 
     let mut settings = parts.link;
     settings.subscriptions = link::subscriptions();
     let live = Live::new();
     let (link, events) = Link::start(settings);
-    let admission = Admission::restore(store, parts.rules, parts.start_grace, centre.clone(), Outlet::new(link.publisher()), live.clone(), asked)?;
+    let admission = Admission::restore(
+        store,
+        parts.rules,
+        parts.start_grace,
+        centre.clone(),
+        Outlet::new(link.publisher()),
+        live.clone(),
+        asked,
+    )?;
     let handle = tokio::runtime::Handle::current();
-    let admitting = std::thread::Builder::new().name("admission".into()).spawn(move || admission.run(&handle));
+    let admitting =
+        std::thread::Builder::new().name("admission".into()).spawn(move || admission.run(&handle));
     let admitting = admitting.context("start the admission thread")?;
     let listening = tokio::spawn(link::listen(events, asks.clone()));
 
-    let router = sitian_api::router(centre, live.clone(), ApiSettings { zone: parts.zone, ..ApiSettings::default() });
+    let router =
+        sitian_api::router(centre, live.clone(), ApiSettings { zone: parts.zone, ..ApiSettings::default() });
     info!("console and API: http://{}/", parts.http);
     sitian_api::serve(listener, router, live, PATIENCE, ended()).await?;
     info!("ending");
     link.close(PATIENCE).await;
     listening.abort();
     asks.send(Ask::End).await.context("end the admission thread")?;
-    tokio::task::spawn_blocking(move || admitting.join()).await.context("wait for the admission thread")?.ok();
+    tokio::task::spawn_blocking(move || admitting.join())
+        .await
+        .context("wait for the admission thread")?
+        .ok();
     drop(broker);
     Ok(())
 }

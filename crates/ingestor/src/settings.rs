@@ -110,5 +110,9 @@ pub fn loopback(loaded: &Loaded<Settings>, key: &str, text: &str) -> Result<Sock
         return Ok(address);
     }
     let what = format!("{key}: {address} is not a loopback address");
-    Err(loaded.fault(key, what, "until access control exists use 127.0.0.1, and a tunnel (ssh -L) from elsewhere"))
+    Err(loaded.fault(
+        key,
+        what,
+        "until access control exists use 127.0.0.1, and a tunnel (ssh -L) from elsewhere",
+    ))
 }

@@ -20,7 +20,10 @@ pub fn check(source: &Source) -> Result<()> {
         count(Level::Base)
     );
     let unverified = parts.rules.iter().filter(|rule| rule.verified.needs_check()).count();
-    println!("rules: {}, of which {unverified} have limits that a person has to check", parts.rules.iter().len());
+    println!(
+        "rules: {}, of which {unverified} have limits that a person has to check",
+        parts.rules.iter().len()
+    );
     println!("console and API: http://{}/", parts.http);
     Ok(())
 }

@@ -12,7 +12,10 @@ pub struct Faults(pub Vec<ConfigFault>);
 
 impl std::fmt::Display for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(n, fault)| write!(f, "{}{fault}", if n == 0 { "" } else { "\n" }))
+        self.0
+            .iter()
+            .enumerate()
+            .try_for_each(|(n, fault)| write!(f, "{}{fault}", if n == 0 { "" } else { "\n" }))
     }
 }
 

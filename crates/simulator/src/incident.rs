@@ -18,9 +18,24 @@ pub struct Incident {
 
 /// The script: irrigation water turns salty at one base, and a frost night comes over the bases of one town.
 pub const SCRIPT: &[Incident] = &[
-    Incident { gateway: "dangzhai-01", measurement: "water_ec", target: 3_400.0, times_s: [20.0, 110.0, 330.0, 420.0] },
-    Incident { gateway: "hongshui-", measurement: "air_temperature", target: -4.2, times_s: [60.0, 150.0, 540.0, 640.0] },
-    Incident { gateway: "xinba-01", measurement: "soil_moisture", target: 13.2, times_s: [40.0, 150.0, 700.0, 800.0] },
+    Incident {
+        gateway: "dangzhai-01",
+        measurement: "water_ec",
+        target: 3_400.0,
+        times_s: [20.0, 110.0, 330.0, 420.0],
+    },
+    Incident {
+        gateway: "hongshui-",
+        measurement: "air_temperature",
+        target: -4.2,
+        times_s: [60.0, 150.0, 540.0, 640.0],
+    },
+    Incident {
+        gateway: "xinba-01",
+        measurement: "soil_moisture",
+        target: 13.2,
+        times_s: [40.0, 150.0, 700.0, 800.0],
+    },
 ];
 
 impl Incident {
@@ -31,7 +46,8 @@ impl Incident {
         }
         let at = since_start_s.rem_euclid(ACT_S);
         let [leaves, arrives, returns, back] = self.times_s;
-        let weight = if at < arrives { (at - leaves) / (arrives - leaves) } else { (back - at) / (back - returns) };
+        let weight =
+            if at < arrives { (at - leaves) / (arrives - leaves) } else { (back - at) / (back - returns) };
         let weight = weight.clamp(0.0, 1.0);
         value + (self.target - value) * weight * weight * (3.0 - 2.0 * weight)
     }
@@ -44,10 +60,16 @@ mod tests {
     #[test]
     fn an_incident_leaves_arrives_and_comes_back() {
         let salty = SCRIPT[0];
-        for (at_s, low, high) in [(0.0, 540.0, 540.0), (65.0, 1_000.0, 3_000.0), (200.0, 3_400.0, 3_400.0), (500.0, 540.0, 540.0)] {
+        for (at_s, low, high) in
+            [(0.0, 540.0, 540.0), (65.0, 1_000.0, 3_000.0), (200.0, 3_400.0, 3_400.0), (500.0, 540.0, 540.0)]
+        {
             let value = salty.bend("dangzhai-01", "water_ec", 540.0, at_s);
             assert!((low..=high).contains(&value), "{at_s}: {value}");
-            assert_eq!(value, salty.bend("dangzhai-01", "water_ec", 540.0, at_s + ACT_S), "the next act is the same");
+            assert_eq!(
+                value,
+                salty.bend("dangzhai-01", "water_ec", 540.0, at_s + ACT_S),
+                "the next act is the same"
+            );
             assert_eq!(salty.bend("dangzhai-02", "water_ec", 540.0, at_s), 540.0);
         }
     }

@@ -45,13 +45,22 @@ pub enum Access {
 }
 
 /// One station per gateway of the territory, every fifth of them on a serial line.
-pub fn stations(territory: &Territory, seed: u64, port: u16, world: World) -> Result<Vec<(Arc<Station>, Access)>> {
+pub fn stations(
+    territory: &Territory,
+    seed: u64,
+    port: u16,
+    world: World,
+) -> Result<Vec<(Arc<Station>, Access)>> {
     let profiles = profiles()?;
     let mut stations = Vec::new();
     for base in territory.nodes().filter(|node| node.level == Level::Base) {
         for gateway in &base.gateways {
             let index = stations.len();
-            let kit: Vec<&Item> = if index % 3 == 2 { FIELD.iter().chain(WATER).collect() } else { GREENHOUSE.iter().chain(WATER).collect() };
+            let kit: Vec<&Item> = if index % 3 == 2 {
+                FIELD.iter().chain(WATER).collect()
+            } else {
+                GREENHOUSE.iter().chain(WATER).collect()
+            };
             let site = Site {
                 seed: mix(seed ^ hash(gateway.as_str())),
                 longitude: base.longitude,
@@ -70,7 +79,8 @@ pub fn stations(territory: &Territory, seed: u64, port: u16, world: World) -> Re
 
 fn device(item: &Item, unit: u8, site: &Site, profiles: &HashMap<String, Arc<Profile>>) -> Result<Device> {
     let (id, name, place, profile, greenhouse) = *item;
-    let profile = profiles.get(profile).with_context(|| format!("failed to find the built-in profile {profile}"))?;
+    let profile =
+        profiles.get(profile).with_context(|| format!("failed to find the built-in profile {profile}"))?;
     let site = Site { greenhouse, ..site.clone() };
     Ok(Device { id: id.into(), name: name.into(), place: place.into(), unit, profile: profile.clone(), site })
 }

@@ -55,12 +55,14 @@ pub async fn run(options: Options) -> Result<()> {
     for (station, access) in layout::stations(&territory, options.seed, options.port, world)? {
         let configuration = layout::configuration(&station, &access, &folder, mqtt);
         let path = folder.join(format!("{}.toml", station.gateway));
-        std::fs::write(&path, configuration).with_context(|| format!("failed to write {}", path.display()))?;
+        std::fs::write(&path, configuration)
+            .with_context(|| format!("failed to write {}", path.display()))?;
         names.push(station.gateway.clone());
         match access {
             Access::Tcp(port) => {
                 let listener = TcpListener::bind(("127.0.0.1", port)).await;
-                let listener = listener.with_context(|| format!("failed to listen on port {port}: another field running?"))?;
+                let listener = listener
+                    .with_context(|| format!("failed to listen on port {port}: another field running?"))?;
                 tokio::spawn(serve::tcp(listener, station));
             }
             Access::Line => serve::line(&layout::line_path(&folder, &station.gateway), 9_600, station)?,

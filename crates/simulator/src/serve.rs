@@ -61,7 +61,8 @@ async fn converse(mut socket: TcpStream, station: &Station) -> std::io::Result<(
 pub fn line(path: &Path, baud: u32, station: Arc<Station>) -> Result<()> {
     let (master, slave) = pseudo_terminal().context("failed to make a pseudo-terminal")?;
     let _ = std::fs::remove_file(path);
-    std::os::unix::fs::symlink(&slave.0, path).with_context(|| format!("failed to link {}", path.display()))?;
+    std::os::unix::fs::symlink(&slave.0, path)
+        .with_context(|| format!("failed to link {}", path.display()))?;
     let name = format!("line {}", station.gateway);
     // The slave's own handle stays open, so that the master never sees a hang-up between two gateways.
     let work = move || {
@@ -100,7 +101,8 @@ fn answer_line(mut master: File, baud: u32, station: &Station) {
         let mut frame = vec![request[0]];
         frame.extend(answer);
         frame.extend(crc16(&frame).to_le_bytes());
-        let wire = Duration::from_micros((frame.len() as u64 + 8) * BITS_PER_BYTE * 1_000_000 / u64::from(baud));
+        let wire =
+            Duration::from_micros((frame.len() as u64 + 8) * BITS_PER_BYTE * 1_000_000 / u64::from(baud));
         std::thread::park_timeout(THINKING + wire);
         if master.write_all(&frame).is_err() {
             return;

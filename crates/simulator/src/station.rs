@@ -66,7 +66,14 @@ impl Station {
         Some(answer)
     }
 
-    fn registers(&self, device: &Device, function: Function, first: u16, count: u16, unix_ms: i64) -> Option<Vec<u16>> {
+    fn registers(
+        &self,
+        device: &Device,
+        function: Function,
+        first: u16,
+        count: u16,
+        unix_ms: i64,
+    ) -> Option<Vec<u16>> {
         let profile = &device.profile;
         let start_command = profile.pre_read.iter().any(|p| p.function == function && p.address == first);
         if start_command {
@@ -123,7 +130,8 @@ impl Station {
 /// Every register address that belongs to a point, its describing registers included.
 fn words_of(point: &ProfilePoint) -> impl Iterator<Item = u16> + Clone + use<> {
     let own = point.address..point.address + point.kind.registers();
-    let described = [point.unit_register.as_ref().map(|r| r.address), point.decimals_register.map(|r| r.address)];
+    let described =
+        [point.unit_register.as_ref().map(|r| r.address), point.decimals_register.map(|r| r.address)];
     own.chain(described.into_iter().flatten())
 }
 

@@ -162,7 +162,8 @@ impl<'a> Weather<'a> {
         let step = position.floor();
         let into = position - step;
         let ease = into * into * (3.0 - 2.0 * into);
-        let knot = |n: f64| unit(mix(self.site.seed ^ channel.rotate_left(17) ^ (n as i64 as u64))) * 2.0 - 1.0;
+        let knot =
+            |n: f64| unit(mix(self.site.seed ^ channel.rotate_left(17) ^ (n as i64 as u64))) * 2.0 - 1.0;
         knot(step) * (1.0 - ease) + knot(step + 1.0) * ease
     }
 }
@@ -189,7 +190,8 @@ pub fn unit(x: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const ZHANGYE: Site = Site { seed: 7, longitude: 100.45, latitude: 38.93, altitude_m: 1_480.0, greenhouse: false };
+    const ZHANGYE: Site =
+        Site { seed: 7, longitude: 100.45, latitude: 38.93, altitude_m: 1_480.0, greenhouse: false };
     /// 2026-01-15 and 2026-07-15, midnight UTC.
     const JANUARY: i64 = 1_768_435_200_000;
     const JULY: i64 = 1_784_073_600_000;
@@ -219,7 +221,9 @@ mod tests {
     #[test]
     fn the_sun_is_highest_at_a_quarter_past_one_beijing_time() {
         let brightest = (0..1440)
-            .max_by_key(|m| (Weather::at(&ZHANGYE, JULY - 8 * 3_600_000 + m * 60_000).sunlight() * 1e9) as i64)
+            .max_by_key(|m| {
+                (Weather::at(&ZHANGYE, JULY - 8 * 3_600_000 + m * 60_000).sunlight() * 1e9) as i64
+            })
             .expect("a day has minutes");
         assert!((13 * 60 + 10..13 * 60 + 26).contains(&brightest), "{brightest}");
     }

@@ -258,7 +258,9 @@ impl Uplink {
             }
             // A centre that has just started says so: what was under way to its predecessor is lost. Several such words
             // may be on their way; one of them is enough.
-            Action::Rewind if ack.committed == stream.held.acked && now_ms >= stream.rewound_ms + REWIND_PAUSE_MS => {
+            Action::Rewind
+                if ack.committed == stream.held.acked && now_ms >= stream.rewound_ms + REWIND_PAUSE_MS =>
+            {
                 stream.rewound_ms = now_ms;
                 stream.restart();
             }

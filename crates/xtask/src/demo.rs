@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> Result<()> {
     eprintln!("[1/4] console: npm packages and build");
     setup::console()?;
     eprintln!("[2/4] programs: cargo build (the first time takes some minutes)");
-    let bin = setup::programs(&["sitian-ingestor", "sitian-gateway", "sitian-simulator"], options.release)?;
+    let bin = setup::programs(options.release)?;
     let stage = Stage::open(&options.directory, bin)?;
     let mut show = Show { options, api: Api::new(&options.listen), stage };
     let outcome = show.play();
@@ -71,7 +71,7 @@ struct Show<'a> {
 impl Show<'_> {
     fn play(&mut self) -> Result<()> {
         let field = self.options.directory.join("field");
-        eprintln!("[3/4] simulated field: Modbus TCP servers and one RS-485 line");
+        eprintln!("[3/4] simulated field: Modbus TCP servers and serial lines");
         let gateways = self.start_field(&field)?;
         eprintln!("[4/4] ingestor with embedded broker, {} gateways", gateways.len());
         self.start_ingestor()?;
@@ -176,10 +176,10 @@ impl Show<'_> {
                 text("/phase"),
                 text("/severity"),
                 text("/base/name/zh"),
-                text("/subject/name"),
+                text("/subject/name/zh"),
                 text("/rule_name/zh")
             );
-            if told.insert(format!("{} {line}", alert["id"])) {
+            if text("/phase") != "pending" && told.insert(format!("{} {line}", alert["id"])) {
                 println!("  {at:>4} s  {line}");
             }
         }

@@ -58,6 +58,10 @@ pub fn python() -> Result<()> {
     if std::fs::read_to_string(&stamp).is_ok_and(|done| done == wanted) {
         return Ok(());
     }
+    let complete = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    if !complete.is_ok_and(|output| output.status.success()) {
+        debian(&[("python3-with-venv", "python3-venv")])?;
+    }
     eprintln!("  installing Python packages");
     steps::quiet(Command::new("python3").args(["-m", "venv", PYTHON]))?;
     steps::quiet(Command::new(format!("{PYTHON}/bin/pip")).args([
@@ -103,13 +107,11 @@ fn newest(path: &Path) -> SystemTime {
     inside.map(|entry| newest(&entry.path())).fold(modified(path), SystemTime::max)
 }
 
-/// Builds the programs with cargo, whose own progress stays visible. Returns the folder that holds them.
-pub fn programs(packages: &[&str], release: bool) -> Result<PathBuf> {
+/// Builds all programs with cargo, whose own progress stays visible. Returns the folder that holds them. The whole
+/// workspace at once, so that its libraries are built with the same features as for the tests, and only once.
+pub fn programs(release: bool) -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked"]);
-    for package in packages {
-        cargo.args(["--package", package]);
-    }
+    cargo.args(["build", "--locked", "--workspace", "--bins"]);
     if release {
         cargo.arg("--release");
     }

@@ -28,10 +28,15 @@ pub fn rooms() -> Vec<Room> {
 impl Room {
     fn read(folder: &Path) -> Self {
         let manifest = folder.join("Cargo.toml");
-        let text = std::fs::read_to_string(&manifest).unwrap_or_else(|e| panic!("{}: {e}", manifest.display()));
+        let text =
+            std::fs::read_to_string(&manifest).unwrap_or_else(|e| panic!("{}: {e}", manifest.display()));
         let table: toml::Table = text.parse().unwrap_or_else(|e| panic!("{}: {e}", manifest.display()));
         let named = |section: &str| -> BTreeSet<String> {
-            table.get(section).and_then(|t| t.as_table()).map(|t| t.keys().cloned().collect()).unwrap_or_default()
+            table
+                .get(section)
+                .and_then(|t| t.as_table())
+                .map(|t| t.keys().cloned().collect())
+                .unwrap_or_default()
         };
         let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let dependencies = named("dependencies").union(&named("build-dependencies")).cloned().collect();

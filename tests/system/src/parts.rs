@@ -90,7 +90,8 @@ impl Mosquitto {
     }
 
     fn launch(folder: &Path) -> Program {
-        let installed = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"].into_iter().find(|p| Path::new(p).exists());
+        let installed =
+            ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"].into_iter().find(|p| Path::new(p).exists());
         let mut command = Command::new(installed.expect("mosquitto is installed (cargo xtask test does it)"));
         Program::start(folder, "mosquitto", command.arg("-c").arg(folder.join("mosquitto.conf")))
     }
@@ -193,7 +194,8 @@ impl Ingestor {
 
 /// A moment in words, as RFC 3339.
 fn date(words: &str) -> String {
-    let output = Command::new("date").args(["-u", "-d", words, "+%Y-%m-%dT%H:%M:%SZ"]).output().expect("date");
+    let output =
+        Command::new("date").args(["-u", "-d", words, "+%Y-%m-%dT%H:%M:%SZ"]).output().expect("date");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 

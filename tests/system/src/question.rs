@@ -59,7 +59,7 @@ impl Stream {
     }
 
     /// The next event; comments are skipped. Blocks until there is one.
-    pub fn next(&mut self) -> Event {
+    pub fn next_event(&mut self) -> Event {
         let (mut name, mut id, mut data) = (String::new(), String::new(), String::new());
         loop {
             let mut line = String::new();

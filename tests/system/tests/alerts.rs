@@ -42,7 +42,7 @@ fn an_alert_reaches_the_stream_is_acknowledged_and_survives_a_restart() {
     let mut stream = Stream::open(&ingestor.url("streams/alerts"), None);
     std::thread::spawn(move || {
         loop {
-            let event = stream.next();
+            let event = stream.next_event();
             let fired = event.data["phase"] == "firing";
             let _ = sender.send((Instant::now(), event));
             if fired {
@@ -52,7 +52,10 @@ fn an_alert_reaches_the_stream_is_acknowledged_and_survives_a_restart() {
     });
     field.set(0, &[120]);
     let (heard, event) = events.recv_timeout(Duration::from_secs(10)).expect("an alert");
-    assert_eq!((event.data["phase"].as_str(), event.data["severity"].as_str()), (Some("firing"), Some("orange")));
+    assert_eq!(
+        (event.data["phase"].as_str(), event.data["severity"].as_str()),
+        (Some("firing"), Some("orange"))
+    );
     let stored = wait_for("the reading that raised it", 5, || {
         ingestor.readings(point).into_iter().find(|row| row["value"] == 12.0)
     });
@@ -64,14 +67,15 @@ fn an_alert_reaches_the_stream_is_acknowledged_and_survives_a_restart() {
 
     let id = event.data["id"].to_string().replace('"', "");
     let url = ingestor.url(&format!("alerts/{id}/acknowledge"));
-    let answer = post(&url, &json!({"by": "王建国", "note": "去看了,已开阀"})).expect("an acknowledged alert");
+    let answer =
+        post(&url, &json!({"by": "王建国", "note": "去看了,已开阀"})).expect("an acknowledged alert");
     assert_eq!(answer.pointer("/acknowledged/by"), Some(&json!("王建国")));
 
     ingestor.kill_and_restart();
     let open = get(&ingestor.url("alerts?phase=firing")).expect("the open alerts");
     assert_eq!(open.pointer("/items/0/acknowledged/by"), Some(&json!("王建国")), "{open}");
     let mut resumed = Stream::open(&ingestor.url("streams/alerts"), Some(&event.id));
-    let next = resumed.next();
+    let next = resumed.next_event();
     let cursor = |id: &str| id.parse::<u64>().expect("a cursor");
     assert!(cursor(&next.id) > cursor(&event.id), "resumes after {}: {next:?}", event.id);
     assert_eq!(next.data.pointer("/acknowledged/by"), Some(&json!("王建国")));

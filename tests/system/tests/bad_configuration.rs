@@ -67,7 +67,12 @@ fn every_bad_gateway_configuration_is_told_at_its_place() {
         ("port = 502", "port = \"502\"", "gateway.toml:8:8", "port"),
         ("kind = \"tcp\"", "kind = \"can\"", "gateway.toml:6:8", "can"),
         ("bus = \"line-1\"", "bus = \"line-9\"", "gateway.toml:13:7", "line-9"),
-        ("profile = \"renke-soil-7in1\"", "profile = \"renke-soil-8in1\"", "gateway.toml:14:11", "renke-soil-8in1"),
+        (
+            "profile = \"renke-soil-7in1\"",
+            "profile = \"renke-soil-8in1\"",
+            "gateway.toml:14:11",
+            "renke-soil-8in1",
+        ),
         ("id = \"soil-1\"", "id = \"soil/1\"", "gateway.toml:11:6", "soil/1"),
         ("bus = \"line-1\"", "bus = \"line-1\"\ninterval_s = 0", "gateway.toml:14:14", "interval_s"),
         ("bus = \"line-1\"", "bus = \"line-1\"\nunit = 300", "gateway.toml:14:8", "unit"),
@@ -76,7 +81,8 @@ fn every_bad_gateway_configuration_is_told_at_its_place() {
     for (good, bad, place, words) in rows {
         let folder = tempfile::tempdir().expect("a temporary folder");
         assert!(GOOD.contains(good), "the row changes something: {good}");
-        std::fs::write(folder.path().join("gateway.toml"), GOOD.replacen(good, bad, 1)).expect("a fresh folder");
+        std::fs::write(folder.path().join("gateway.toml"), GOOD.replacen(good, bad, 1))
+            .expect("a fresh folder");
         for verb in ["check", "run"] {
             check("sitian-gateway", folder.path(), &[verb, "--config", "gateway.toml"], place, words);
         }
@@ -87,7 +93,12 @@ fn every_bad_gateway_configuration_is_told_at_its_place() {
 #[test]
 fn every_bad_device_profile_is_told_at_its_place() {
     let rows: &[(&str, &str, &str, &str)] = &[
-        ("measurement = \"soil_moisture\"", "measurement = \"soil_mojsture\"", "own.toml:15:15", "soil_mojsture"),
+        (
+            "measurement = \"soil_moisture\"",
+            "measurement = \"soil_mojsture\"",
+            "own.toml:15:15",
+            "soil_mojsture",
+        ),
         ("unit = \"%\"", "unit = \"kPa\"", "own.toml:16:8", "kPa"),
         ("kind = \"u16\"", "kind = \"u17\"", "own.toml:19:8", "u17"),
         ("min = 0", "min = 200", "own.toml:21:7", "200"),
@@ -98,7 +109,8 @@ fn every_bad_device_profile_is_told_at_its_place() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         assert!(PROFILE.contains(good), "the row changes something: {good}");
         std::fs::create_dir(folder.path().join("profiles")).expect("a fresh folder");
-        std::fs::write(folder.path().join("profiles/own.toml"), PROFILE.replacen(good, bad, 1)).expect("a fresh folder");
+        std::fs::write(folder.path().join("profiles/own.toml"), PROFILE.replacen(good, bad, 1))
+            .expect("a fresh folder");
         let config = format!("{}\n[profiles]\ndirectory = \"profiles\"\n", GOOD);
         std::fs::write(folder.path().join("gateway.toml"), config).expect("a fresh folder");
         check("sitian-gateway", folder.path(), &["check", "--config", "gateway.toml"], place, words);

@@ -107,9 +107,7 @@ fn accepted(log: &str) -> BTreeSet<(String, u64)> {
 }
 
 fn labels(rows: &[Value]) -> BTreeSet<(String, u64)> {
-    rows.iter()
-        .filter_map(|row| Some((row["epoch"].as_str()?.to_owned(), row["seq"].as_u64()?)))
-        .collect()
+    rows.iter().filter_map(|row| Some((row["epoch"].as_str()?.to_owned(), row["seq"].as_u64()?))).collect()
 }
 
 /// Counts that are there twice, and the holes between the counts.
@@ -128,7 +126,12 @@ fn killing_the_broker_loses_and_doubles_nothing() {
     }
     network.progress(3);
     let counts = network.settled();
-    println!("{} broker kills, {} readings: doubled, missing = {:?}", kills(), counts.len(), doubled_and_missing(&counts));
+    println!(
+        "{} broker kills, {} readings: doubled, missing = {:?}",
+        kills(),
+        counts.len(),
+        doubled_and_missing(&counts)
+    );
     assert_eq!(doubled_and_missing(&counts), (0, 0));
 }
 
@@ -141,7 +144,12 @@ fn killing_the_ingestor_loses_and_doubles_nothing() {
     }
     network.progress(3);
     let counts = network.settled();
-    println!("{} ingestor kills, {} readings: doubled, missing = {:?}", kills(), counts.len(), doubled_and_missing(&counts));
+    println!(
+        "{} ingestor kills, {} readings: doubled, missing = {:?}",
+        kills(),
+        counts.len(),
+        doubled_and_missing(&counts)
+    );
     assert_eq!(doubled_and_missing(&counts), (0, 0));
 }
 
@@ -155,8 +163,17 @@ fn killing_the_gateway_loses_nothing_accepted_and_doubles_nothing() {
     network.progress(3);
     let counts = network.settled();
     let (doubled, missing) = doubled_and_missing(&counts);
-    println!("{} gateway kills, {} readings: doubled {doubled}, polled but not accepted {missing}", kills(), counts.len());
+    println!(
+        "{} gateway kills, {} readings: doubled {doubled}, polled but not accepted {missing}",
+        kills(),
+        counts.len()
+    );
     assert_eq!(doubled, 0);
     // Polls of 100 ms, gathered for at most 500 ms before they are accepted, plus one under way.
-    assert!(missing <= 7 * kills() as u64, "{missing} polls lost by {} kills in {}", kills(), network.folder.path().display());
+    assert!(
+        missing <= 7 * kills() as u64,
+        "{missing} polls lost by {} kills in {}",
+        kills(),
+        network.folder.path().display()
+    );
 }

@@ -30,7 +30,7 @@ const TCP_HEADERS: u64 = 40;
 
 /// Measures for `seconds` with this many devices of ten registers; the programs' files go below `folder`.
 pub fn measure(folder: &Path, seconds: u32, devices: u32) -> Result<()> {
-    let bin = setup::programs(&["sitian-ingestor", "sitian-gateway"], true)?;
+    let bin = setup::programs(true)?;
     let folder = std::path::absolute(folder)?;
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("failed to empty {}", folder.display()))?;

@@ -22,7 +22,7 @@ export const en: Record<Key, string> = {
   "head.base_alert": "This base has alerts to deal with",
   "head.base_no_data": "No data from this base",
   "head.complete": "data of the last hour {ratio} complete",
-  "head.complete_unknown": "no data was due in the last hour",
+  "head.complete_unknown": "completeness of the last hour is still being counted",
   "head.none": "No base is registered here yet",
 
   "tone.ok": "OK",
