@@ -13,7 +13,7 @@ use sitian_api::{
     ReadingsQuery,
 };
 use sitian_model::{BaseId, PointId, PointNo, Span, Timestamp};
-use sitian_series::Series;
+use sitian_series::{Series, Window, window};
 use sitian_store_embedded::{EpisodeFilter, PhaseFilter as StorePhase, Reader, StoreError};
 use sitian_supervision::{Level, Territory};
 use tokio::sync::{mpsc, oneshot};
@@ -182,19 +182,19 @@ impl Backend for Centre {
     }
 
     fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError> {
-        let (no, interval_ms) = self.interval(id)?;
+        let (no, interval_ms, since) = self.promise(id)?;
         let page = self.reader.range(&self.presenter.range_query(no, query)?)?;
         let whole = self.presenter.completeness_query(no, query.span, interval_ms);
-        let whole = self.reader.aggregate(&whole)?;
+        let whole = self.promised(self.reader.aggregate(&whole)?, interval_ms, since);
         let board = self.board();
         let point = board.points.get(&no).ok_or(BackendError::NotFound("point"))?;
         Ok(self.presenter.readings(facts(point), &page, &whole, |no| board.epochs.get(&no).copied()))
     }
 
     fn aggregates(&self, id: &PointId, span: Span, window_ms: u64) -> Result<Aggregates, BackendError> {
-        let (no, interval_ms) = self.interval(id)?;
+        let (no, interval_ms, since) = self.promise(id)?;
         let query = self.presenter.aggregate_query(no, span, window_ms, interval_ms);
-        let windows = self.reader.aggregate(&query)?;
+        let windows = self.promised(self.reader.aggregate(&query)?, interval_ms, since);
         let board = self.board();
         let point = board.points.get(&no).ok_or(BackendError::NotFound("point"))?;
         Ok(self.presenter.aggregates(facts(point), window_ms, &windows))
@@ -253,10 +253,23 @@ impl Backend for Centre {
 }
 
 impl Centre {
-    fn interval(&self, id: &PointId) -> Result<(PointNo, u32), BackendError> {
+    /// A point's number, how often it is polled in milliseconds, and since when.
+    fn promise(&self, id: &PointId) -> Result<(PointNo, u32, Timestamp), BackendError> {
         let board = self.board();
         let no = Self::number(&board, id)?;
-        Ok((no, board.points.get(&no).map_or(1_000, |point| point.entry.info.interval_ms)))
+        let entry = board.points.get(&no).map(|point| (point.entry.info.interval_ms, point.entry.at));
+        let (interval_ms, since) = entry.ok_or(BackendError::NotFound("point"))?;
+        Ok((no, interval_ms, since))
+    }
+
+    /// Nothing was due before the point was registered.
+    fn promised(&self, mut windows: Vec<Window>, interval_ms: u32, since: Timestamp) -> Vec<Window> {
+        for window in windows.iter_mut().filter(|window| window.from < since) {
+            let due = Span { from: since.min(window.to), to: window.to };
+            // What came before, from the backlog of a gateway that was new, was due as well.
+            window.expected = Some(window::expected(due, interval_ms).max(window.count()));
+        }
+        windows
     }
 }
 

@@ -62,6 +62,7 @@ impl<'a> Weather<'a> {
             "soil_ph" => 7.9 + near(0.12, 40.0),
             "soil_salinity" => 198.0 + 4.0 * self.soil_moisture(salt) + near(8.0, 12.0),
             "soil_tds" => 180.0 + 4.5 * self.soil_moisture(salt) + near(9.0, 12.0),
+            "soil_permittivity" => 3.2 + 0.55 * self.soil_moisture(salt),
             "soil_n_indicative" => 38.0 + near(4.0, 60.0),
             "soil_p_indicative" => 22.0 + near(3.0, 60.0),
             "soil_k_indicative" => 131.0 + near(9.0, 60.0),

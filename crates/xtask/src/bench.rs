@@ -7,11 +7,10 @@ mod process;
 mod tap;
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 
-use crate::steps;
+use crate::{setup, steps};
 
 /// Where the measurements keep their files; what an earlier run left there is removed.
 const FOLDER: &str = "target/bench";
@@ -58,8 +57,8 @@ fn store(millions: u32) -> Result<()> {
     let millions = millions.to_string();
     std::fs::create_dir_all(FOLDER)?;
     let before = process::load();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--locked", "--release", "--package", "sitian-store-embedded"]);
+    let mut cargo =
+        setup::cargo(&["run", "--quiet", "--locked", "--release", "--package", "sitian-store-embedded"]);
     cargo.args(["--example", "ingest_rate", "--", &millions, FOLDER]);
     println!(
         "\n== store: {millions} million readings of 10,000 points, 100 records of 60 readings per durable commit"

@@ -110,12 +110,18 @@ fn newest(path: &Path) -> SystemTime {
 /// Builds all programs with cargo, whose own progress stays visible. Returns the folder that holds them. The whole
 /// workspace at once, so that its libraries are built with the same features as for the tests, and only once.
 pub fn programs(release: bool) -> Result<PathBuf> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked", "--workspace", "--bins"]);
+    let mut cargo = cargo(&["build", "--locked", "--workspace", "--bins"]);
     if release {
         cargo.arg("--release");
     }
     steps::loud(&mut cargo)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     Ok(target.join(if release { "release" } else { "debug" }))
+}
+
+/// A cargo command of the same toolchain.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments);
+    command
 }

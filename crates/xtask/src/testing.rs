@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::setup::{self, CONSOLE};
+use crate::setup::{self, CONSOLE, cargo};
 use crate::steps::{self, Score};
 
 /// What the real-parts tests need, as (a program or file it brings, the Debian package).
@@ -64,10 +64,4 @@ pub fn run(options: &Options) -> Result<()> {
 /// Rewrites the committed `openapi.json`.
 pub fn openapi() -> Result<()> {
     steps::loud(cargo(&["test", "--package", "sitian-api", "openapi"]).env("UPDATE", "1"))
-}
-
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(arguments);
-    command
 }
