@@ -119,9 +119,14 @@ pub fn programs(release: bool) -> Result<PathBuf> {
     Ok(target.join(if release { "release" } else { "debug" }))
 }
 
-/// A cargo command of the same toolchain.
+/// A cargo command of the same toolchain, as a person would give it. `cargo xtask` describes itself to us in variables
+/// that build scripts watch too; handed on, they would make cargo build some packages anew at every change of caller.
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
+        command.env_remove(name);
+    }
     command.args(arguments);
     command
 }
