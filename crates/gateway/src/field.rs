@@ -24,6 +24,8 @@ pub async fn poll(planned: PlannedBus, rounds: mpsc::Sender<Round>) -> Result<()
     let PlannedBus { name, settings, plan } = planned;
     let units: Vec<u8> = plan.devices.iter().map(|device| device.unit).collect();
     let mut bus = Bus::open(&name, settings).with_context(|| format!("open bus {name}"))?;
+    // A late reply to a process before this one must not answer what this one asks.
+    tokio::time::sleep(Duration::from_millis(plan.settle_ms())).await;
     let mut poller = Poller::new(plan, mono_ms());
     let mut silent = vec![false; units.len()];
     loop {

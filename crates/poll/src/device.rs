@@ -3,11 +3,11 @@
 use sitian_model::Cause;
 use sitian_profile::Profile;
 
+use crate::plan::hold_off_ms;
 use crate::{DevicePlan, DeviceStats, Request};
 
 const BACK_OFF_MS_MIN: u64 = 1_000;
 const BACK_OFF_MS_MAX: u64 = 60_000;
-const HOLD_OFF_MS_MIN: u64 = 1_000;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Device {
@@ -103,8 +103,7 @@ impl Device {
 
     /// After lost replies: hold back every other request to this unit.
     pub(crate) fn hold_off(&mut self, request: Request, now: u64) {
-        let wait = (2 * u64::from(request.timeout_ms)).max(HOLD_OFF_MS_MIN);
-        self.hold = Some((now + wait, request));
+        self.hold = Some((now + hold_off_ms(request.timeout_ms), request));
     }
 
     pub(crate) fn expects_late_replies(&self) -> bool {

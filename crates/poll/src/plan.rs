@@ -8,6 +8,7 @@ use sitian_profile::{Function, Profile, ProfilePoint, Range};
 
 /// Bits of coils or discrete inputs that one request may ask for.
 const BITS_MAX: u16 = 2000;
+const HOLD_OFF_MS_MIN: u64 = 1_000;
 
 /// One bus: a serial line, or one Modbus TCP server.
 #[derive(Debug, Clone)]
@@ -19,6 +20,20 @@ pub struct BusPlan {
     /// True where a late reply cannot be told from the awaited one (RTU). False where something else in the frame
     /// tells (the transaction number of Modbus TCP).
     pub hold_off: bool,
+}
+
+impl BusPlan {
+    /// How long to leave the bus alone before the first poller on it is made, in milliseconds. An earlier process may have
+    /// been killed between a request and its late reply; nobody remembers what that would answer.
+    pub fn settle_ms(&self) -> u64 {
+        let slowest = self.devices.iter().map(|device| device.timeout_ms).max().unwrap_or(0);
+        if self.hold_off { hold_off_ms(slowest) } else { 0 }
+    }
+}
+
+/// How long a reply may be late, in milliseconds.
+pub(crate) fn hold_off_ms(timeout_ms: u32) -> u64 {
+    (2 * u64::from(timeout_ms)).max(HOLD_OFF_MS_MIN)
 }
 
 /// One device on a bus.

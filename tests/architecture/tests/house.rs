@@ -9,7 +9,7 @@ const STOREYS: &[(u8, &[&str])] = &[
     (1, &["wire", "profile", "poll", "spool", "uplink", "ingest", "series", "alert", "supervision"]),
     (2, &["fieldbus", "mqtt", "broker", "store-embedded", "api", "console", "settings", "telemetry"]),
     (3, &["gateway", "ingestor"]),
-    (4, &["simulator", "xtask"]),
+    (4, &["simulator", "testkit", "xtask"]),
 ];
 
 /// Arrows between rooms of one storey, as the plan names them.

@@ -59,3 +59,21 @@ fn points_are_grouped_by_interval_and_unknown_ones_left_out() {
         .collect();
     assert_eq!(found, [(1000, 1, vec![0, 2]), (10_000, 1, vec![1])]);
 }
+
+#[test]
+fn a_new_process_leaves_a_line_alone_until_no_reply_to_an_earlier_one_can_come() {
+    for (timeouts_ms, hold_off, expected) in
+        [(&[200, 300][..], true, 1_000), (&[200, 900], true, 1_800), (&[], true, 1_000), (&[900], false, 0)]
+    {
+        let profile = Arc::new(profile("renke-soil-7in1"));
+        let device = |timeout_ms: &u32| DevicePlan {
+            unit: 1,
+            profile: profile.clone(),
+            points: Vec::new(),
+            timeout_ms: *timeout_ms,
+            retries: 0,
+        };
+        let devices = timeouts_ms.iter().map(device).collect();
+        assert_eq!(BusPlan { devices, pause_ms: 0, hold_off }.settle_ms(), expected, "{timeouts_ms:?}");
+    }
+}

@@ -1,0 +1,346 @@
+//! Owns the truth and is never faulted: what was measured, what was accepted under which label, what was acknowledged.
+//! Judges every transaction of the centre as it is committed, and the whole at the end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use sitian_ingest::{Effect, IncidentKind};
+use sitian_model::{Cause, Epoch, GapReason, GatewayId, Quality, Record, Row, Seq};
+
+use crate::store::{Book, Transaction};
+use crate::truth::Label;
+
+/// True wall time at virtual zero: September 2026.
+pub const WALL_ZERO_MS: i64 = 1_790_000_000_000;
+/// How much later than its sampling an honest time may lie: retries of the poll, latency of the link.
+const SLACK_MS: i64 = 4_000;
+
+/// A record as a board made it.
+#[derive(Debug, Clone)]
+struct Written {
+    board: usize,
+    record: Record,
+    /// Undecodable on purpose: quarantine is where it belongs.
+    spoilt: bool,
+    accepted_ms: Option<u64>,
+    /// The medium it was accepted on is gone.
+    off_card: bool,
+    /// It was acknowledged and then trimmed: if the centre forgets it now, nobody has it.
+    trimmed: bool,
+    labels: Vec<(Epoch, Seq)>,
+}
+
+/// What has happened to a board that excuses something.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Excuse {
+    /// A card of it was wiped, replaced by an older image, or lied: what was on it may be gone.
+    pub card_lost: bool,
+    /// Its disk had faults: frames may be unreadable, readings may have overflowed memory.
+    pub disk_faulty: bool,
+    /// Its spool said that it lost records.
+    pub evicted: bool,
+}
+
+/// See the module page.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    written: Vec<Written>,
+    by_payload: HashMap<u64, usize>,
+    labels: HashMap<(Epoch, Seq), Vec<usize>>,
+    gateways: Vec<GatewayId>,
+    /// By board.
+    pub excuses: Vec<Excuse>,
+    /// Epochs with two writers.
+    pub forked: BTreeSet<Epoch>,
+    /// Epochs that what was left of a forked one moved to: both writers move what they shared.
+    pub relabelled: BTreeSet<Epoch>,
+    /// Gateway ids with more than one board.
+    pub cloned: BTreeSet<GatewayId>,
+    acks: HashMap<Epoch, Seq>,
+    /// What a boot has claimed of its clock, in milliseconds.
+    uncertainties: HashMap<u64, u32>,
+    newest_poll: HashMap<(u32, u32, u64), (Seq, u64)>,
+    newest: i64,
+    /// Nothing is trimmed or evicted in this world.
+    pub keeps_all: bool,
+    /// The centre was restored from a backup.
+    pub centre_restored: bool,
+    /// What is wrong.
+    pub violations: Vec<String>,
+}
+
+/// When a device has served a poll: board, bus, device, poll number.
+pub type Served<'a> = &'a dyn Fn(Label) -> Option<u64>;
+
+impl Oracle {
+    /// Something is wrong.
+    pub fn violate(&mut self, what: impl Into<String>) {
+        if self.violations.len() < 8 {
+            self.violations.push(what.into());
+        }
+    }
+
+    /// One more board under this gateway id.
+    pub fn add_board(&mut self, gateway: &GatewayId) {
+        if self.gateways.contains(gateway) {
+            self.cloned.insert(gateway.clone());
+        }
+        self.gateways.push(gateway.clone());
+        self.excuses.push(Excuse::default());
+    }
+
+    /// A board has sealed a record.
+    pub fn write(&mut self, board: usize, record: Record, payload: &[u8], spoilt: bool) {
+        if let Some(ms) = record.uncertainty_ms {
+            self.claim(record.boot, ms);
+        }
+        self.newest = record.readings.iter().map(|r| r.at.0).fold(self.newest, i64::max);
+        let labels = Vec::new();
+        self.by_payload.insert(hash(payload), self.written.len());
+        self.written.push(Written {
+            board,
+            record,
+            spoilt,
+            accepted_ms: None,
+            off_card: false,
+            trimmed: false,
+            labels,
+        });
+    }
+
+    /// A boot's clock claims to be this good.
+    pub fn claim(&mut self, boot: u64, uncertainty_ms: u32) {
+        let worst = self.uncertainties.entry(boot).or_default();
+        *worst = uncertainty_ms.max(*worst);
+    }
+
+    /// S7: a payload got a label. Gives the record's number.
+    pub fn label(&mut self, epoch: Epoch, seq: Seq, payload: &[u8]) -> Option<usize> {
+        let number = *self.by_payload.get(&hash(payload))?;
+        let under = self.labels.entry((epoch, seq)).or_default();
+        if under.contains(&number) {
+            return Some(number);
+        }
+        under.push(number);
+        let twice = under.len() > 1 && !self.forked.contains(&epoch);
+        self.written[number].labels.push((epoch, seq));
+        if twice {
+            self.violate(format!("S7: label {seq} of {epoch} names two records"));
+        }
+        Some(number)
+    }
+
+    /// A sync returned: these records are accepted.
+    pub fn accept(&mut self, numbers: impl IntoIterator<Item = usize>, now: u64) {
+        for number in numbers {
+            self.written[number].accepted_ms.get_or_insert(now);
+        }
+    }
+
+    /// What a board accepted after `since` is not on its card any more.
+    pub fn lose_card(&mut self, board: usize, since: u64) {
+        self.excuses[board].card_lost = true;
+        for written in self.written.iter_mut().filter(|w| w.board == board) {
+            written.off_card |= written.accepted_ms.is_some_and(|at| at >= since);
+        }
+    }
+
+    /// A spool has trimmed what was acknowledged.
+    pub fn trim(&mut self, epoch: Epoch, seqs: std::ops::Range<Seq>) {
+        for seq in seqs {
+            let under = self.labels.get(&(epoch, seq)).into_iter().flatten();
+            under.for_each(|number| self.written[*number].trimmed = true);
+        }
+    }
+
+    /// The latest time of a labelled record, for checks of trimming.
+    pub fn record_until(&self, epoch: Epoch, seq: Seq) -> Option<i64> {
+        let number = *self.labels.get(&(epoch, seq))?.last()?;
+        self.written[number].record.readings.iter().map(|r| r.at.0).max()
+    }
+
+    /// The newest time that any board has ever stamped on a record.
+    pub fn newest_ms(&self) -> i64 {
+        self.newest + 1
+    }
+
+    /// S5: an ack leaves; what it says must be durable already.
+    pub fn acknowledge(&mut self, gateway: &GatewayId, epoch: Epoch, committed: Seq, book: &Book) {
+        let durable = book.committed(gateway, epoch);
+        if committed > durable {
+            self.violate(format!("S5: ack of {committed} in {epoch}, but only {durable} are durable"));
+        }
+        let acked = self.acks.entry(epoch).or_default();
+        *acked = committed.max(*acked);
+    }
+
+    /// The highest ack that ever left for an epoch.
+    pub fn acked(&self, epoch: Epoch) -> Seq {
+        self.acks.get(&epoch).copied().unwrap_or(0)
+    }
+
+    /// S3, S8, S9 of every row of a transaction that is now in the book.
+    pub fn judge(&mut self, transaction: &Transaction, book: &Book, served: Served<'_>) {
+        for effect in &transaction.effects {
+            if let Effect::Rows(rows) = effect {
+                for row in rows {
+                    if let Err(what) = self.judge_row(row, book, served) {
+                        self.violate(format!("{what}: {row:?}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge_row(&mut self, row: &Row, book: &Book, served: Served<'_>) -> Result<(), String> {
+        let epoch = book.epochs.get(&row.epoch.0).ok_or("S3: unknown epoch")?;
+        let index =
+            epoch.points.iter().position(|p| *p == row.point).ok_or("S3: point not in the manifest")?;
+        let under = self.labels.get(&(epoch.epoch, row.seq)).ok_or("S3: nothing was labelled so")?;
+        let same = |number: &&usize| {
+            self.written[**number].record.readings.iter().any(|reading| {
+                reading.point as usize == index
+                    && reading.value.map(f64::to_bits) == row.value.map(f64::to_bits)
+                    && (reading.quality == row.quality
+                        || reading.quality == Quality::Good
+                            && row.quality == Quality::Uncertain(Cause::ClockUnknown))
+            })
+        };
+        let number = under.iter().find(same).ok_or("S3: not what was measured under this label")?;
+        let boot = self.written[*number].record.boot;
+        let Some(value) = row.value else { return Ok(()) };
+        let label = Label::of(value).ok_or("S3: a value that no register ever had")?;
+        let id = &book.points.get(&row.point.0).ok_or("S8: unknown point")?.id;
+        let gateway = self.gateways.get(label.board as usize).ok_or("S3: unknown board")?;
+        let device = format!("b{}d{}", label.bus, label.device);
+        let key = format!("r{}", label.register);
+        if id.gateway != *gateway || id.device.as_str() != device || id.key.as_str() != key {
+            return Err(format!("S8: the value of {label:?} stored as {id}"));
+        }
+        let taken = served(label).ok_or("S3: a poll that never was")?;
+        let error = (row.at.0 - WALL_ZERO_MS - taken as i64).abs();
+        let bound = 2 * i64::from(self.uncertainties.get(&boot).copied().unwrap_or(0)) + SLACK_MS;
+        if row.quality == Quality::Good && error > bound {
+            return Err(format!("S9: {error} ms off, {bound} at most were claimed, taken at {taken}"));
+        }
+        let newest = self.newest_poll.get(&(row.epoch.0, row.point.0, label.board)).copied();
+        let forked = self.forked.contains(&epoch.epoch);
+        if !forked && newest.is_some_and(|(seq, poll)| seq < row.seq && poll >= label.poll) {
+            return Err(format!("S9: order within an epoch, {newest:?} came before"));
+        }
+        self.newest_poll.insert((row.epoch.0, row.point.0, label.board), (row.seq, label.poll));
+        Ok(())
+    }
+
+    /// The centre was restored: numbers may be given anew.
+    pub fn forget_order(&mut self) {
+        self.newest_poll.clear();
+    }
+
+    /// How many accepted records are not in the book in any form, and could be.
+    pub fn missing(&self, book: &Book) -> usize {
+        self.written.iter().filter(|w| self.is_due(w) && self.cover(w, book).is_none()).count()
+    }
+
+    fn is_due(&self, written: &Written) -> bool {
+        written.accepted_ms.is_some()
+            && !written.off_card
+            && !(written.trimmed && self.centre_restored)
+            && !written.labels.iter().any(|(epoch, _)| self.forked.contains(epoch))
+    }
+
+    /// Where a record is in the book, under any of its labels: the gap's reason if it is only in a gap.
+    fn cover(&self, written: &Written, book: &Book) -> Option<Option<GapReason>> {
+        let gateway = &self.gateways[written.board];
+        let mut found = None;
+        for (epoch, seq) in &written.labels {
+            let Some(no) = book.number(gateway, *epoch) else { continue };
+            if *seq >= book.epochs.get(&no).map_or(0, |e| e.state.committed) {
+                continue;
+            }
+            let gap = book.gaps.range((no, 0)..=(no, *seq)).next_back().filter(|(_, gap)| gap.last >= *seq);
+            found = Some(gap.map(|(_, gap)| gap.reason));
+            if gap.is_none() {
+                return found;
+            }
+        }
+        found
+    }
+
+    /// S1, S2 and the honesty of gaps, for what was accepted before `until`: everything has had its time.
+    pub fn judge_all(&mut self, book: &Book, until: u64) {
+        let mut found = Vec::new();
+        let due = |w: &&Written| self.is_due(w) && w.accepted_ms.is_some_and(|at| at <= until);
+        for written in self.written.iter().filter(due) {
+            let excuse = self.excuses[written.board];
+            let label = written.labels.last();
+            match self.cover(written, book) {
+                None => found.push(format!("S1: lost without a word: {label:?} of board {}", written.board)),
+                Some(None) => {}
+                Some(Some(GapReason::Damaged)) if excuse.disk_faulty || excuse.card_lost => {}
+                Some(Some(GapReason::Evicted)) if excuse.evicted || excuse.disk_faulty => {}
+                Some(Some(GapReason::Trimmed)) if self.centre_restored => {}
+                Some(Some(reason)) => {
+                    found.push(format!("S1: {label:?} of board {} is in a gap: {reason:?}", written.board))
+                }
+            }
+        }
+        found.extend(self.doubled(book));
+        found.extend(self.alarms(book));
+        found.into_iter().for_each(|what| self.violate(what));
+    }
+
+    /// A value that is stored under two labels, outside forked epochs.
+    fn doubled(&self, book: &Book) -> Vec<String> {
+        let mut seen: BTreeMap<u64, (u32, Seq)> = BTreeMap::new();
+        let shared = |epoch: &Epoch| self.forked.contains(epoch) || self.relabelled.contains(epoch);
+        let forked = |no: &u32| book.epochs.get(no).is_none_or(|e| shared(&e.epoch));
+        let mut found = Vec::new();
+        for ((no, seq, _), row) in &book.rows {
+            let Some(value) = row.value else { continue };
+            if let Some((other, other_seq)) = seen.insert(value as u64, (*no, *seq))
+                && !forked(no)
+                && !forked(&other)
+            {
+                found.push(format!("doubled: {value} is {other_seq} of epoch {other} and {seq} of {no}"));
+            }
+        }
+        found
+    }
+
+    /// Nobody is told of a loss that cannot have been.
+    ///
+    /// An epoch that is acknowledged and trimmed before any live batch has listed it as sealed does alarm: with the
+    /// real keep-behind of days that takes days without a reading, here only worlds that keep everything count.
+    fn alarms(&self, book: &Book) -> Vec<String> {
+        if !self.keeps_all {
+            return Vec::new();
+        }
+        let loss = |kind| matches!(kind, IncidentKind::PossibleLoss | IncidentKind::CardLost);
+        let mut found = Vec::new();
+        for incident in book.incidents.iter().filter(|i| loss(i.kind)) {
+            let boards = self.gateways.iter().zip(&self.excuses).filter(|(g, _)| **g == incident.gateway);
+            let excused = boards.map(|(_, e)| e.card_lost || e.disk_faulty).any(|excused| excused);
+            if !excused && !self.centre_restored && !self.cloned.contains(&incident.gateway) {
+                found.push(format!("a loss that was none: {incident:?}"));
+            }
+        }
+        found
+    }
+
+    /// What was sealed, and what was accepted.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.written.len(), self.written.iter().filter(|w| w.accepted_ms.is_some()).count())
+    }
+
+    /// True if the record was spoilt on purpose.
+    pub fn is_spoilt(&self, payload: &[u8]) -> bool {
+        self.by_payload.get(&hash(payload)).is_some_and(|n| self.written[*n].spoilt)
+    }
+}
+
+fn hash(payload: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    payload.hash(&mut hasher);
+    hasher.finish()
+}

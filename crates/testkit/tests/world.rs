@@ -1,0 +1,52 @@
+//! Nothing lost, nothing doubled, nothing invented: many worlds, each from its seed.
+//!
+//! `SEED=… cargo test -p sitian-testkit` repeats one world, `SEEDS=…` runs more of them, `CHAOS=night` very many.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use sitian_testkit::season::{run, season};
+use sitian_testkit::{Mutant, Sight};
+
+/// Worlds of a plain run.
+const SEEDS: u64 = 200;
+/// Worlds of a night run.
+const SEEDS_NIGHT: u64 = 50_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+#[test]
+fn whatever_happens_nothing_is_lost_doubled_or_invented() {
+    if let Some(seed) = number("SEED") {
+        match run(seed, Mutant::None) {
+            Ok(outcome) => println!("seed {seed}: {outcome:?}"),
+            Err(failure) => panic!("{failure}"),
+        }
+        return;
+    }
+    let night = std::env::var("CHAOS").is_ok_and(|chaos| chaos == "night");
+    let seeds = number("SEEDS").unwrap_or(if night { SEEDS_NIGHT } else { SEEDS });
+    let first = number("FIRST").unwrap_or(0);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let season = season(first..first + seeds, threads);
+    for failure in &season.failures {
+        println!("{failure}");
+    }
+    let cuts = season.seen.count(Sight::PowerCut);
+    println!(
+        "{} worlds, {} power cuts, {} virtual hours, {} records accepted, {} rows stored",
+        season.worlds,
+        cuts,
+        season.virtual_ms / 3_600_000,
+        season.accepted,
+        season.rows
+    );
+    for sight in Sight::ALL {
+        println!("  {sight:?}: {}", season.seen.count(sight));
+    }
+    assert!(season.failures.is_empty(), "{} of {} worlds failed", season.failures.len(), season.worlds);
+    if seeds >= SEEDS {
+        assert_eq!(season.seen.rarer_than(1), [], "hard states that were never reached");
+    }
+}
