@@ -1,6 +1,7 @@
 //! The spool on its own thread: sync calls may take half a second on an old card, and polling must not feel it. Every
 //! ask is answered by exactly one [`Told`], in order.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -14,6 +15,9 @@ use crate::disk::FolderDisk;
 
 /// Asks and answers that may wait; the caller keeps fewer outstanding, so that sending never blocks.
 pub const OUTSTANDING_MAX: usize = 512;
+
+/// After this many failed readings of a manifest, about one per second, it is given up.
+const UNREAD_MAX: u32 = 30;
 
 /// What the thread is asked for.
 pub enum Ask {
@@ -96,7 +100,7 @@ impl Spooler {
         spool.set_manifest(&manifest(&epoch)).context("keep the manifest: configure fewer points")?;
         let (asks, asked) = mpsc::channel(2 * OUTSTANDING_MAX);
         let (tell, told) = mpsc::channel(2 * OUTSTANDING_MAX);
-        let work = Work { spool, manifest: Box::new(manifest), healthy: true };
+        let work = Work { spool, manifest: Box::new(manifest), healthy: true, unread: HashMap::new() };
         let thread = std::thread::Builder::new().name("spool".into()).spawn(move || work.run(asked, &tell));
         Ok(Self { asks, told, thread: thread.context("start the spool's thread")? })
     }
@@ -118,6 +122,8 @@ struct Work {
     spool: Spool<FolderDisk>,
     manifest: EncodeManifest,
     healthy: bool,
+    /// How often the manifest of an epoch was asked for and could not be read.
+    unread: HashMap<Epoch, u32>,
 }
 
 impl Work {
@@ -133,8 +139,8 @@ impl Work {
         match ask {
             Ask::Read { epoch, from, bytes_max } => Told::Read(self.read(epoch, from, bytes_max)),
             Ask::Manifest(epoch) => {
-                let manifest = self.spool.manifest(epoch);
-                Told::Manifest(epoch, manifest.map(|kept| manifest_of(epoch, kept)))
+                let manifest = self.manifest_of(epoch);
+                Told::Manifest(epoch, manifest)
             }
             Ask::Accept(records) => {
                 self.accept(&records);
@@ -192,6 +198,24 @@ impl Work {
         }
     }
 
+    /// The manifest that the spool keeps for an epoch. If there is none that can be read, time and again, then one without
+    /// points: what the epoch's records meant is not known, but the centre can take them, and keeps them raw.
+    fn manifest_of(&mut self, epoch: Epoch) -> Option<Vec<u8>> {
+        if let Some(kept) = self.spool.manifest(epoch) {
+            self.unread.remove(&epoch);
+            return Some(renamed(epoch, kept));
+        }
+        if !self.spool.held().iter().any(|held| held.epoch == epoch) {
+            self.unread.remove(&epoch);
+            return None;
+        }
+        let times = self.unread.entry(epoch).or_default();
+        *times += 1;
+        let (_, mut manifest) = sitian_wire::decode_manifest(&(self.manifest)(&epoch)).ok()?;
+        (manifest.devices, manifest.points) = (Vec::new(), Vec::new());
+        (*times > UNREAD_MAX).then(|| sitian_wire::encode_manifest(&epoch, &manifest))
+    }
+
     /// Opens a fresh epoch: for what comes next, or for what a shared epoch still holds.
     fn renew(&mut self, shared: Option<Epoch>) {
         let fresh = match fresh_epoch() {
@@ -221,7 +245,7 @@ impl Work {
 
 /// The manifest that was kept for an epoch, under that epoch's name. The spool cannot read it: for an epoch of which only
 /// a gap is left it gives the present one, and a relabelled epoch keeps the one of the epoch it came from.
-fn manifest_of(epoch: Epoch, kept: Vec<u8>) -> Vec<u8> {
+fn renamed(epoch: Epoch, kept: Vec<u8>) -> Vec<u8> {
     match sitian_wire::decode_manifest(&kept) {
         Ok((named, manifest)) if named != epoch => sitian_wire::encode_manifest(&epoch, &manifest),
         _ => kept,
@@ -249,7 +273,7 @@ mod tests {
             (sitian_wire::encode_manifest(&other, &manifest), Some(asked)),
             (b"written by another version".to_vec(), None),
         ] {
-            let sent = manifest_of(asked, kept.clone());
+            let sent = renamed(asked, kept.clone());
             match expected {
                 Some(epoch) => assert_eq!(sitian_wire::decode_manifest(&sent), Ok((epoch, manifest.clone()))),
                 None => assert_eq!(sent, kept, "what is not understood is forwarded as it is"),

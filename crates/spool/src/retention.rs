@@ -124,7 +124,7 @@ impl<D: Disk> Spool<D> {
             self.spare_commits_to_skip -= 1;
             return;
         }
-        match self.create_segment_file() {
+        match self.create_segment_file(0) {
             Ok(number) => (self.spare, self.spare_faults) = (Some(number), 0),
             Err(_) => {
                 self.spare_commits_to_skip = 4 << self.spare_faults.min(4);
@@ -134,9 +134,11 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Creates a zeroed segment file; makes room under the quota, and a little when the disk is full: if that is not
-    /// enough, others take what is freed, and there is no point in giving them everything.
-    pub(crate) fn create_segment_file(&mut self) -> Result<u64, DiskFault> {
-        while self.bytes() + self.limits.segment_bytes > self.bytes_max() {
+    /// enough, others take what is freed, and there is no point in giving them everything. What is evicted for it must be
+    /// noted durably first, and that takes an open segment: to get one, the quota may be exceeded by `excess` bytes for
+    /// as long as a commit takes.
+    pub(crate) fn create_segment_file(&mut self, excess: u64) -> Result<u64, DiskFault> {
+        while self.bytes() + self.limits.segment_bytes > self.bytes_max() + excess {
             if !self.make_room() {
                 return Err(DiskFault::Full);
             }
@@ -176,7 +178,7 @@ impl<D: Disk> Spool<D> {
         self.evict(number)
     }
 
-    /// Removes a segment that is not acknowledged and remembers the gap.
+    /// Removes a segment that is not acknowledged, once the gap is durably noted.
     fn evict(&mut self, number: u64) -> bool {
         let Some(segment) = self.segments.get(&number).cloned() else { return false };
         let Some(stream) = self.stream(segment.epoch) else { return false };
@@ -190,13 +192,15 @@ impl<D: Disk> Spool<D> {
             (a, b) => a.or(b),
         };
         let evicted = Evicted { first, last: segment.end.saturating_sub(1), span, chain: segment.chain_end };
+        let Evicted { first, last, span, chain } = evicted;
+        if !self.write_marks(&[Mark::Gap { epoch: segment.epoch, first, last, span, chain }]) {
+            return false;
+        }
         let Some(stream) = self.stream_mut(segment.epoch) else { return false };
         let counted = unacked.start.max(stream.damage_counted);
         stream.damage_counted = stream.damage_counted.max(segment.end);
-        (stream.evicted, stream.evicted_noted) = (Some(evicted), false);
+        (stream.evicted, stream.evicted_noted) = (Some(evicted), true);
         self.lost += segment.end.saturating_sub(counted);
-        let Evicted { first, last, span, chain } = evicted;
-        self.write_marks(&[Mark::Gap { epoch: segment.epoch, first, last, span, chain }]);
         let gone = self.remove_segment(number);
         self.forget_empty_streams();
         gone

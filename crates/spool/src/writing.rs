@@ -128,7 +128,7 @@ impl<D: Disk> Spool<D> {
     fn open_segment(&mut self) -> Result<(u64, Vec<u8>, Vec<Mark>), DiskFault> {
         let number = match self.spare.take() {
             Some(number) => number,
-            None => self.create_segment_file()?,
+            None => self.create_segment_file(self.limits.segment_bytes)?,
         };
         let Some(front) = self.pending.front() else { return Ok((number, Vec::new(), Vec::new())) };
         let (epoch, first, chain) = (front.epoch, front.seq, front.chain);

@@ -6,7 +6,7 @@ mod disk;
 #[path = "simulated/truth.rs"]
 mod truth;
 
-use disk::MemoryDisk;
+use disk::{Faults, MemoryDisk};
 use sitian_model::{Entry, Gap, GapReason, Held};
 use sitian_spool::{Durable, Limits, Spool};
 use truth::{append, drain, end, epoch, gaps, missing, small, span};
@@ -269,4 +269,29 @@ fn what_is_too_large_is_refused_and_takes_no_label() {
     }
     spool.commit().unwrap();
     assert_eq!(spool.held()[1].end, 20);
+}
+
+#[test]
+fn nothing_is_evicted_whose_gap_cannot_be_noted_durably() {
+    let mut disk = MemoryDisk::default();
+    for process in 1..=3 {
+        let mut spool = Spool::open(disk, small(), epoch(process)).0;
+        append(&mut spool, 0);
+        spool.commit().unwrap();
+        disk = spool.into_disk();
+    }
+    // Others have taken the rest of the disk, and a program that starts has no open segment to note a gap in.
+    let (_, spare) = disk.files.pop_last().unwrap();
+    assert!(spare.view.iter().all(|byte| *byte == 0));
+    let full = Faults { capacity: Some(3 * 8 * 1024), ..Faults::default() };
+    for process in 4..8 {
+        disk.faults = full.clone();
+        let mut spool = Spool::open(disk, small(), epoch(process)).0;
+        for written in 1..=3 {
+            assert_eq!(end(&drain(&mut spool, epoch(written), 0), 0), 1, "{written} was lost without a word");
+        }
+        disk = spool.into_disk();
+        disk.removed.clear();
+        disk = disk.power_cut(&mut fastrand::Rng::with_seed(1));
+    }
 }

@@ -278,7 +278,8 @@ impl Process {
             Told::Spool { held, live, state } => self.uplink.handle_spool(&held, live, state, now),
             Told::Read(Ok(read)) => self.uplink.handle_read(read, now),
             Told::Read(Err(epoch)) => self.uplink.handle_read_failed(epoch, now),
-            Told::Manifest(_, Some(manifest)) => {
+            Told::Manifest(epoch, Some(manifest)) => {
+                ether.note("manifest", wires.board, epoch.0[0].into(), manifest.len() as u64);
                 self.publish(wires, Topic::Manifest(wires.plant.gateway.clone()), manifest, ether);
             }
             Told::Manifest(_, None) => {}

@@ -317,6 +317,7 @@ impl Process {
             },
             Topic::Manifest(gateway) => {
                 if let Ok((epoch, manifest)) = sitian_wire::decode_manifest(payload) {
+                    ether.note("manifest in", 0, epoch.0[0].into(), manifest.points.len() as u64);
                     self.ingest.handle_manifest(gateway, epoch, manifest, now);
                 }
             }

@@ -17,6 +17,9 @@ pub const OUTSTANDING_MAX: usize = 512;
 /// Bytes of a segment: the smallest that the spool works with.
 pub const SEGMENT_BYTES: u64 = 8 * 1024;
 
+/// As in the gateway.
+const UNREAD_MAX: u32 = 30;
+
 /// What the thread is asked for.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
@@ -51,6 +54,9 @@ pub struct Spooler {
     /// Records that have a label but may not be durable yet.
     unsure: Vec<usize>,
     before: BTreeMap<Epoch, Held>,
+    unread: BTreeMap<Epoch, u32>,
+    /// A record was made durable: before that, what a power cut brought back may exceed the quota.
+    wrote: bool,
     lost: u64,
     files: usize,
 }
@@ -79,7 +85,20 @@ impl Spooler {
         }
         let (asks, unsure) = (VecDeque::new(), Vec::new());
         let before = spool.held().into_iter().map(|h| (h.epoch, h)).collect();
-        Self { board, spool, limits, manifest, healthy: true, asks, unsure, before, lost: 0, files: 0 }
+        Self {
+            board,
+            spool,
+            limits,
+            manifest,
+            healthy: true,
+            asks,
+            unsure,
+            before,
+            unread: BTreeMap::new(),
+            wrote: false,
+            lost: 0,
+            files: 0,
+        }
     }
 
     /// Gives the disk back when the process ends, with what was on it.
@@ -124,8 +143,8 @@ impl Spooler {
                 return Told::Read(self.read(epoch, from, bytes_max, ether));
             }
             Ask::Manifest(epoch) => {
-                let manifest = self.spool.manifest(epoch);
-                return Told::Manifest(epoch, manifest.map(|kept| manifest_of(epoch, kept)));
+                let manifest = self.manifest_of(epoch);
+                return Told::Manifest(epoch, manifest);
             }
             Ask::Accept(records) => {
                 self.accept(&records, ether);
@@ -177,6 +196,7 @@ impl Spooler {
             Ok(durable) => {
                 let now = ether.now;
                 ether.oracle.accept(self.unsure.drain(..), now);
+                self.wrote |= !records.is_empty();
                 if !self.healthy {
                     ether.saw(Sight::SpoolWorksAgain);
                 }
@@ -202,6 +222,21 @@ impl Spooler {
             }
             Err(_) => Err(epoch),
         }
+    }
+
+    fn manifest_of(&mut self, epoch: Epoch) -> Option<Vec<u8>> {
+        if let Some(kept) = self.spool.manifest(epoch) {
+            self.unread.remove(&epoch);
+            return Some(renamed(epoch, kept));
+        }
+        if !self.spool.held().iter().any(|held| held.epoch == epoch) {
+            self.unread.remove(&epoch);
+            return None;
+        }
+        let times = self.unread.entry(epoch).or_default();
+        *times += 1;
+        let manifest = Manifest { devices: Vec::new(), points: Vec::new(), ..self.manifest.clone() };
+        (*times > UNREAD_MAX).then(|| sitian_wire::encode_manifest(&epoch, &manifest))
     }
 
     fn renew(&mut self, shared: Option<Epoch>, ether: &mut Ether) {
@@ -271,7 +306,7 @@ impl Spooler {
                 .violate(format!("S6: {unacked} unacked records went from the disk, {lost} were told"));
         }
         let excess = state.bytes > self.limits.bytes_max.max(4 * SEGMENT_BYTES);
-        if excess && state.healthy && !ether.oracle.excuses[self.board].disk_faulty {
+        if excess && self.wrote && state.healthy && !ether.oracle.excuses[self.board].disk_faulty {
             ether
                 .oracle
                 .violate(format!("S12: the spool takes {} of {} bytes", state.bytes, state.bytes_max));
@@ -311,7 +346,7 @@ impl Spooler {
 }
 
 /// As in the gateway: under the epoch's own name.
-fn manifest_of(epoch: Epoch, kept: Vec<u8>) -> Vec<u8> {
+fn renamed(epoch: Epoch, kept: Vec<u8>) -> Vec<u8> {
     match sitian_wire::decode_manifest(&kept) {
         Ok((named, manifest)) if named != epoch => sitian_wire::encode_manifest(&epoch, &manifest),
         _ => kept,
