@@ -52,7 +52,7 @@ export async function start(gatewaysWanted) {
   const fieldFolder = join(folder, 'field')
   run('sitian-simulator', ['run', '--directory', fieldFolder, '--port', `${field}`, '--mqtt', `127.0.0.1:${mqtt}`, '--season', '200'])
   await waitFor('the field', 20, async () => existsSync(join(fieldFolder, 'ready.json')))
-  const settings = [`http.listen=127.0.0.1:${http}`, `mqtt.listen=127.0.0.1:${mqtt}`, `storage.path=${join(folder, 'centre.db')}`, `alert.rules=${join(folder, 'rules')}`]
+  const settings = [`http.listen=127.0.0.1:${http}`, `broker.listen=127.0.0.1:${mqtt}`, `storage.path=${join(folder, 'centre.db')}`, `alert.rules=${join(folder, 'rules')}`]
   run('sitian-ingestor', ['run', ...settings.flatMap((setting) => ['--set', setting])])
   const url = `http://127.0.0.1:${http}`
   const api = async (path) => (await fetch(`${url}/api/v1/${path}`)).json()

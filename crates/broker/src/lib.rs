@@ -50,11 +50,11 @@ pub enum BrokerError {
     /// The address is reachable from other machines.
     #[error(
         "{0} is not a loopback address: the embedded broker knows no access rights; listen on 127.0.0.1, or use an \
-         external broker (mqtt.embedded = false)"
+         external broker (broker.embedded = false)"
     )]
     NotLoopback(SocketAddr),
     /// Somebody else listens there.
-    #[error("{0}: address in use: another broker? set mqtt.embedded = false or another port")]
+    #[error("{0}: address in use: another broker? set broker.embedded = false or another port")]
     AddressInUse(SocketAddr),
     /// The address cannot be used for another reason.
     #[error("{0}: {1}")]

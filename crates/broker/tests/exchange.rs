@@ -129,7 +129,7 @@ fn addresses_that_will_not_do_are_refused_with_what_to_do() {
     let broker = start("127.0.0.1:0").unwrap();
     let taken = start(&broker.address().to_string()).unwrap_err().to_string();
     assert!(
-        taken.contains("address in use: another broker? set mqtt.embedded = false or another port"),
+        taken.contains("address in use: another broker? set broker.embedded = false or another port"),
         "{taken}"
     );
     for wide in ["0.0.0.0:0", "[::]:0", "192.0.2.1:1883"] {

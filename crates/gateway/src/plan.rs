@@ -4,17 +4,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sitian_fieldbus::{BusSettings, RtuSettings, TcpSettings};
 use sitian_model::{ConfigFault, DeviceId, DeviceInfo, GatewayId, Manifest, PointIndex, PointInfo};
-use sitian_mqtt::{Credentials, LinkSettings, Tls};
+use sitian_mqtt::{LinkSettings, SectionFault};
 use sitian_poll::{BusPlan, DevicePlan, PointPlan};
 use sitian_profile::{Catalogue, Profile, ProfilePoint, Serial, builtin, catalogue_text};
 use sitian_settings::Loaded;
 use sitian_spool::Limits;
 
-use crate::settings::{BusKind, BusSection, DeviceSection, MqttSection, Parity, Settings};
+use crate::settings::{BusKind, BusSection, DeviceSection, Parity, Settings};
 
 /// The smallest spool that makes sense.
 const SPOOL_BYTES_MIN: u64 = 8 << 20;
@@ -139,7 +138,7 @@ impl Judge<'_> {
     fn plan(&mut self) -> Option<Plan> {
         let settings = &self.loaded.value;
         let gateway = self.gateway_id(&settings.gateway.id);
-        let link = self.link(&settings.mqtt, &settings.gateway.id);
+        let link = self.link(&settings.gateway.id);
         let spool = &settings.spool;
         if spool.bytes_max < SPOOL_BYTES_MIN {
             let what = format!("spool.bytes_max: {} is less than {SPOOL_BYTES_MIN}", spool.bytes_max);
@@ -172,7 +171,7 @@ impl Judge<'_> {
             keep_behind_ms: i64::from(spool.keep_hours) * HOUR_MS,
             ..Limits::default()
         };
-        Some(Plan { manifest, link, spool_folder: self.path(&spool.directory), spool_limits, buses })
+        Some(Plan { manifest, link: link?, spool_folder: self.path(&spool.directory), spool_limits, buses })
     }
 
     fn gateway_id(&mut self, text: &str) -> Option<GatewayId> {
@@ -193,46 +192,11 @@ impl Judge<'_> {
         None
     }
 
-    fn link(&mut self, mqtt: &MqttSection, client_id: &str) -> LinkSettings {
-        let mut link = LinkSettings::new(mqtt.host.clone(), mqtt.port, client_id);
-        link.keep_alive = Duration::from_secs(u64::from(mqtt.keep_alive_s));
-        if mqtt.host.is_empty() {
-            self.fault("mqtt.host", "mqtt.host is empty".to_owned(), "name the broker's host or address");
-        }
-        if mqtt.keep_alive_s == 0 {
-            self.fault(
-                "mqtt.keep_alive_s",
-                "mqtt.keep_alive_s: 0 would never notice a dead link".to_owned(),
-                "use 5 to 60",
-            );
-        }
-        if !mqtt.username.is_empty() {
-            let password_file =
-                (!mqtt.password_file.as_os_str().is_empty()).then(|| self.path(&mqtt.password_file));
-            link.credentials = Some(Credentials { username: mqtt.username.clone(), password_file });
-        }
-        let files = [
-            ("ca_file", &mqtt.ca_file),
-            ("certificate_file", &mqtt.certificate_file),
-            ("key_file", &mqtt.key_file),
-            ("password_file", &mqtt.password_file),
-        ];
-        for (key, file) in files {
-            let path = self.path(file);
-            if !path.as_os_str().is_empty() && !path.is_file() {
-                self.fault(
-                    &format!("mqtt.{key}"),
-                    format!("mqtt.{key}: there is no file {}", path.display()),
-                    "check the path",
-                );
-            }
-        }
-        if !mqtt.ca_file.as_os_str().is_empty() {
-            let pair = (self.path(&mqtt.certificate_file), self.path(&mqtt.key_file));
-            let client = (!pair.0.as_os_str().is_empty() && !pair.1.as_os_str().is_empty()).then_some(pair);
-            link.tls = Some(Tls { ca_file: self.path(&mqtt.ca_file), client });
-        }
-        link
+    fn link(&mut self, client_id: &str) -> Option<LinkSettings> {
+        let link = self.loaded.value.mqtt.link(self.folder, client_id);
+        let place =
+            |fault: SectionFault| self.loaded.fault(&format!("mqtt.{}", fault.key), fault.what, fault.help);
+        link.map_err(|faults| self.faults.extend(faults.into_iter().map(place))).ok()
     }
 
     fn library(&mut self) -> Option<Library> {

@@ -39,7 +39,7 @@ impl Source {
 pub struct Settings {
     pub gateway: GatewaySection,
     pub spool: SpoolSection,
-    pub mqtt: MqttSection,
+    pub mqtt: sitian_mqtt::Section,
     pub profiles: ProfilesSection,
     pub log: LogSection,
     #[serde(default)]
@@ -60,19 +60,6 @@ pub struct SpoolSection {
     pub directory: PathBuf,
     pub bytes_max: u64,
     pub keep_hours: u32,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MqttSection {
-    pub host: String,
-    pub port: u16,
-    pub username: String,
-    pub password_file: PathBuf,
-    pub ca_file: PathBuf,
-    pub certificate_file: PathBuf,
-    pub key_file: PathBuf,
-    pub keep_alive_s: u16,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -266,7 +266,8 @@ mod tests {
     #[test]
     fn a_manifest_travels_under_the_epoch_it_was_asked_for() {
         let gateway = sitian_model::GatewayId::new("gw").expect("a well-formed id");
-        let manifest = sitian_model::Manifest { gateway, software: "test".into(), devices: vec![], points: vec![] };
+        let manifest =
+            sitian_model::Manifest { gateway, software: "test".into(), devices: vec![], points: vec![] };
         let (asked, other) = (Epoch([1; 16]), Epoch([2; 16]));
         for (kept, expected) in [
             (sitian_wire::encode_manifest(&asked, &manifest), Some(asked)),

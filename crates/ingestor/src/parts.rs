@@ -10,12 +10,12 @@ use sitian_alert::Rules;
 use sitian_alert::rule::{Vocabulary, builtin as builtin_rules};
 use sitian_api::Zone;
 use sitian_model::ConfigFault;
-use sitian_mqtt::{Credentials, LinkSettings, Tls};
+use sitian_mqtt::{LinkSettings, SectionFault};
 use sitian_profile::{Catalogue, catalogue_text};
 use sitian_settings::{Loaded, load_file};
 use sitian_supervision::{Territory, territory};
 
-use crate::settings::{MqttSection, Settings, loopback};
+use crate::settings::{Settings, loopback};
 
 /// Everything judged and loaded; nothing opened.
 pub struct Parts {
@@ -72,8 +72,8 @@ impl Judge<'_> {
     fn parts(&mut self) -> Option<Parts> {
         let settings = &self.loaded.value;
         let http = self.keep(loopback(self.loaded, "http.listen", &settings.http.listen));
-        let broker = if settings.mqtt.embedded {
-            self.keep(loopback(self.loaded, "mqtt.listen", &settings.mqtt.listen)).map(Some)
+        let broker = if settings.broker.embedded {
+            self.keep(loopback(self.loaded, "broker.listen", &settings.broker.listen)).map(Some)
         } else {
             Some(None)
         };
@@ -105,11 +105,11 @@ impl Judge<'_> {
             (Some(catalogue), Some(territory)) => self.rules(catalogue, territory),
             _ => None,
         };
-        let link = self.link(&settings.mqtt, broker.flatten());
+        let link = self.link(broker.flatten());
         Some(Parts {
             http: http?,
             broker: broker?,
-            link,
+            link: link?,
             storage: self.folder.join(&settings.storage.path),
             territory: Arc::new(territory?),
             rules: Arc::new(rules?),
@@ -166,49 +166,23 @@ impl Judge<'_> {
         self.keep_all(Rules::parse(&named, &vocabulary))
     }
 
-    fn link(&mut self, mqtt: &MqttSection, embedded: Option<SocketAddr>) -> LinkSettings {
-        let (host, port) =
-            embedded.map_or((mqtt.host.clone(), mqtt.port), |a| (a.ip().to_string(), a.port()));
-        let mut link = LinkSettings::new(host, port, "sitian-ingestor");
-        link.keep_alive = Duration::from_secs(u64::from(mqtt.keep_alive_s));
+    fn link(&mut self, embedded: Option<SocketAddr>) -> Option<LinkSettings> {
+        const CLIENT_ID: &str = "sitian-ingestor";
+        let mut link = match embedded {
+            Some(address) => LinkSettings::new(address.ip().to_string(), address.port(), CLIENT_ID),
+            None => {
+                let link = self.loaded.value.mqtt.link(self.folder, CLIENT_ID);
+                let place = |fault: SectionFault| {
+                    self.loaded.fault(&format!("mqtt.{}", fault.key), fault.what, fault.help)
+                };
+                link.map_err(|faults| self.faults.extend(faults.into_iter().map(place))).ok()?
+            }
+        };
         // The centre sits beside its broker: it comes back quickly, and takes whole bursts.
         link.reconnect_max = Duration::from_secs(2);
         link.queue_max = 4_096;
         link.events_max = 1_024;
         link.send_buffer_bytes = None;
-        if mqtt.keep_alive_s == 0 {
-            self.fault(
-                "mqtt.keep_alive_s",
-                "mqtt.keep_alive_s: 0 would never notice a dead link".to_owned(),
-                "use 5 to 60",
-            );
-        }
-        if mqtt.embedded {
-            return link;
-        }
-        let path = |file: &PathBuf| (!file.as_os_str().is_empty()).then(|| self.folder.join(file));
-        if !mqtt.username.is_empty() {
-            link.credentials = Some(Credentials {
-                username: mqtt.username.clone(),
-                password_file: path(&mqtt.password_file),
-            });
-        }
-        if let Some(ca_file) = path(&mqtt.ca_file) {
-            let client = path(&mqtt.certificate_file).zip(path(&mqtt.key_file));
-            link.tls = Some(Tls { ca_file, client });
-        }
-        for key in ["password_file", "ca_file", "certificate_file", "key_file"] {
-            let file = match key {
-                "password_file" => &mqtt.password_file,
-                "ca_file" => &mqtt.ca_file,
-                "certificate_file" => &mqtt.certificate_file,
-                _ => &mqtt.key_file,
-            };
-            if let Some(file) = path(file).filter(|file| !file.is_file()) {
-                let what = format!("mqtt.{key}: there is no file {}", file.display());
-                self.faults.push(self.loaded.fault(&format!("mqtt.{key}"), what, "check the path"));
-            }
-        }
-        link
+        Some(link)
     }
 }

@@ -40,7 +40,8 @@ impl Source {
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub http: HttpSection,
-    pub mqtt: MqttSection,
+    pub broker: BrokerSection,
+    pub mqtt: sitian_mqtt::Section,
     pub storage: StorageSection,
     pub territory: TerritorySection,
     pub alert: AlertSection,
@@ -56,17 +57,9 @@ pub struct HttpSection {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MqttSection {
+pub struct BrokerSection {
     pub embedded: bool,
     pub listen: String,
-    pub host: String,
-    pub port: u16,
-    pub username: String,
-    pub password_file: PathBuf,
-    pub ca_file: PathBuf,
-    pub certificate_file: PathBuf,
-    pub key_file: PathBuf,
-    pub keep_alive_s: u16,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -24,7 +24,7 @@ impl fmt::Debug for Epoch {
 }
 
 /// Why a range of sequence numbers has no data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GapReason {
     /// The spool was full and nothing could be trimmed.
     Evicted,

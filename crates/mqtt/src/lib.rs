@@ -15,15 +15,17 @@
 //!   [`Publisher::publish`] waits and [`Publisher::try_publish`] says so.
 //! - The link knows no topics and no payloads, and names no file except those of its credentials.
 //!
-//! Reading order: [`settings`], [`link`], `session` (one connection), `watchdog`, `backoff`.
+//! Reading order: [`section`] (what a person sets), [`settings`], [`link`], `session` (one connection), `watchdog`, `backoff`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backoff;
 pub mod link;
+pub mod section;
 mod session;
 pub mod settings;
 mod watchdog;
 
 pub use link::{Event, Link, PublishError, Publisher};
+pub use section::{Section, SectionFault};
 pub use settings::{Credentials, LinkSettings, Qos, Tls, Will};

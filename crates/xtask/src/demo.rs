@@ -121,7 +121,7 @@ impl Show<'_> {
         command.arg("run");
         for setting in [
             format!("http.listen={}", self.options.listen),
-            format!("mqtt.listen={}", self.options.mqtt),
+            format!("broker.listen={}", self.options.mqtt),
             format!("storage.path={}", std::path::absolute(storage)?.display()),
             "alert.start_grace_s=20".to_owned(),
         ] {

@@ -128,8 +128,8 @@ impl Ingestor {
         let mut settings = vec![
             format!("http.listen=127.0.0.1:{http}"),
             format!("storage.path={}", folder.join("centre.db").display()),
-            format!("mqtt.embedded={}", broker.is_none()),
-            format!("mqtt.listen=127.0.0.1:{mqtt}"),
+            format!("broker.embedded={}", broker.is_none()),
+            format!("broker.listen=127.0.0.1:{mqtt}"),
             format!("mqtt.port={mqtt}"),
             "log.level=debug".to_owned(),
         ];

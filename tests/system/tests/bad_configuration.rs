@@ -122,7 +122,12 @@ fn every_bad_ingestor_configuration_is_told_at_its_place() {
     let rows: &[(&str, &str, &str)] = &[
         ("[http]\nlisten = \"0.0.0.0:8340\"\n", "ingestor.toml:2:10", "loopback"),
         ("[http]\nlisten = \"here\"\n", "ingestor.toml:2:10", "here"),
-        ("[mqtt]\nlisten = \"0.0.0.0:1883\"\n", "ingestor.toml:2:10", "loopback"),
+        ("[broker]\nlisten = \"0.0.0.0:1883\"\n", "ingestor.toml:2:10", "loopback"),
+        (
+            "[broker]\nembedded = false\n[mqtt]\nca_file = \"nowhere.pem\"\n",
+            "ingestor.toml:4:11",
+            "nowhere.pem",
+        ),
         ("[storage]\npaht = \"x\"\n", "ingestor.toml:2:1", "paht"),
         ("[time]\nzone = \"Asia/Zhangye\"\n", "ingestor.toml:2:8", "Asia/Zhangye"),
         ("[territory]\nfile = \"nowhere.toml\"\n", "ingestor.toml:2:8", "nowhere.toml"),

@@ -82,7 +82,7 @@ impl Network {
         let storage = folder.join("sitian.db");
         for setting in [
             format!("http.listen={listen}"),
-            format!("mqtt.listen={broker}"),
+            format!("broker.listen={broker}"),
             format!("storage.path={}", storage.display()),
         ] {
             command.args(["--set", &setting]);
