@@ -159,7 +159,7 @@ impl Board {
             None => ether.dice.epoch(),
         };
         let card = std::mem::take(&mut self.card);
-        let spooler = Spooler::start(number, card, self.plant.manifest(), epoch, ether);
+        let mut spooler = Spooler::start(number, card, self.plant.manifest(), epoch, ether);
         spooler.compare(std::mem::take(&mut self.before), ether);
         let hold_off = ether.mutant != Mutant::NoHoldOff;
         let bus = |bus: usize| {
@@ -188,6 +188,14 @@ impl Board {
         let after = ether.dice.between(20, 500);
         ether.after(after, Event::Connect { board: number, life });
         self.turn(ether);
+    }
+
+    /// Seals what was gathered, due or not.
+    pub fn seal_now(&mut self, ether: &mut Ether) {
+        let Some(process) = &mut self.process else { return };
+        let wires = Wires { board: self.number, plant: &self.plant, cut_up: self.cut_up };
+        let sealed = process.gather.seal();
+        process.accept(&wires, sealed, ether);
     }
 
     /// Takes the process away, with its card in the state the operating system sees.

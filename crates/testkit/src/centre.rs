@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sitian_alert::engine::{Settings, WatchedPoint};
 use sitian_alert::{Change, ChangeKind, Engine, Rules, Vocabulary};
-use sitian_ingest::{Effect, Group, Ingest, Limits, PointEntry, Stats};
+use sitian_ingest::{Effect, Group, Ingest, Limits, PointEntry, RestoredEpoch, Stats};
 use sitian_model::{Ack, Action, Batch, Entry, Gap, GapReason, GatewayId, Lane, Timestamp};
 use sitian_wire::topic::Topic;
 
@@ -326,10 +326,14 @@ impl Process {
     }
 
     fn look_at(&self, gateway: &GatewayId, batch: &Batch, book: &Book, ether: &mut Ether) {
-        let behind = |held: &sitian_model::Held| {
-            held.epoch != batch.epoch && book.committed(gateway, held.epoch) < held.end
+        let behind = |epoch: &RestoredEpoch| {
+            epoch.gateway == *gateway && epoch.epoch != batch.epoch && epoch.state.committed < epoch.state.end
         };
-        if batch.lane == Lane::Live && !batch.entries.is_empty() && batch.held.iter().any(behind) {
+        if batch.lane == Lane::Live
+            && !batch.entries.is_empty()
+            && ether.seen.count(Sight::LiveOvertookBackfill) == 0
+            && book.epochs.values().any(behind)
+        {
             ether.saw(Sight::LiveOvertookBackfill);
         }
         if matches!(batch.entries.first(), Some(Entry::Gap(gap)) if gap.reason == GapReason::Damaged) {

@@ -5,10 +5,9 @@ use sitian_spool::Spool;
 use crate::board::Board;
 use crate::disk::CardDisk;
 use crate::ether::{Event, Heal};
-use crate::mutant::Mutant;
 use crate::oracle::WALL_ZERO_MS;
 use crate::sight::Sight;
-use crate::spooler::{SEGMENT_BYTES, limits};
+use crate::spooler::{Ask, SEGMENT_BYTES, limits};
 use crate::swarm::Misfortune;
 use crate::world::World;
 
@@ -68,9 +67,13 @@ impl World {
             return;
         }
         ether.saw(Sight::PowerCut);
+        if ether.dice.one_in(3) {
+            // As if this were the moment of a commit.
+            board.seal_now(ether);
+        }
         if let Some(process) = &mut board.process
             && let Some(ask) = process.spooler.asks.front().cloned()
-            && ether.dice.one_in(2)
+            && !matches!(ask, Ask::Read { .. } | Ask::Manifest(_))
         {
             ether.saw(Sight::CutInCommit);
             let calls = ether.dice.below(4);
@@ -288,10 +291,10 @@ impl World {
             }
             _ => disk.faults.bad_sector = disk.place(&mut ether.dice),
         }
-        // A failed sync alone loses nothing: what is at stake stays in memory and moves to a fresh file.
-        if how != Misfortune::DiskError || ether.mutant == Mutant::None {
-            ether.oracle.excuses[number].disk_faulty = true;
-        }
+        // One failed call is no excuse: what is at stake stays in memory and moves to a fresh file.
+        let excuse = &mut ether.oracle.excuses[number];
+        excuse.call_failed = true;
+        excuse.disk_faulty |= how != Misfortune::DiskError;
         let after = ether.dice.between(500, 20_000);
         ether.after(after, Event::Heal { board: number, what: Heal::Disk });
     }

@@ -32,6 +32,8 @@ pub struct Line {
     bus: u64,
     /// When each device has served its requests.
     pub served: Vec<Vec<u64>>,
+    /// When the last reply of each device is through: a device answers one request after the other.
+    busy_until: Vec<u64>,
     /// Until when each device is dead.
     pub dead_until: Vec<u64>,
     /// Arrived while nobody listened.
@@ -46,6 +48,7 @@ impl Line {
             board,
             bus,
             served: vec![Vec::new(); devices],
+            busy_until: vec![0; devices],
             dead_until: vec![0; devices],
             stale: Vec::new(),
         }
@@ -75,6 +78,8 @@ impl Line {
         }
         let timeout = u64::from(TIMEOUT_MS);
         let after = if dice.one_in(noise.late) { timeout + dice.below(timeout) } else { dice.between(5, 40) };
+        let after = after.max((self.busy_until[device] + 1).saturating_sub(now));
+        self.busy_until[device] = now + after + 3;
         let split = dice.below(frame.len() as u64) as usize;
         coming.push((after, frame[..split].to_vec()));
         coming.push((after + dice.below(3), frame[split..].to_vec()));

@@ -35,6 +35,8 @@ struct Written {
 pub struct Excuse {
     /// A card of it was wiped, replaced by an older image, or lied: what was on it may be gone.
     pub card_lost: bool,
+    /// A call of its disk failed: a segment that was to be removed may have stayed.
+    pub call_failed: bool,
     /// Its disk had faults: frames may be unreadable, readings may have overflowed memory.
     pub disk_faulty: bool,
     /// Its spool said that it lost records.
@@ -61,8 +63,8 @@ pub struct Oracle {
     uncertainties: HashMap<u64, u32>,
     newest_poll: HashMap<(u32, u32, u64), (Seq, u64)>,
     newest: i64,
-    /// Nothing is trimmed or evicted in this world.
-    pub keeps_all: bool,
+    /// In this world nothing is trimmed, evicted or overtaken, so that nobody is alarmed without a reason.
+    pub alarms_are_true: bool,
     /// The centre was restored from a backup.
     pub centre_restored: bool,
     /// What is wrong.
@@ -142,6 +144,14 @@ impl Oracle {
         self.excuses[board].card_lost = true;
         for written in self.written.iter_mut().filter(|w| w.board == board) {
             written.off_card |= written.accepted_ms.is_some_and(|at| at >= since);
+        }
+    }
+
+    /// The medium does not give these back.
+    pub fn lose_tail(&mut self, epoch: Epoch, seqs: std::ops::Range<Seq>) {
+        for seq in seqs {
+            let under = self.labels.get(&(epoch, seq)).into_iter().flatten();
+            under.for_each(|number| self.written[*number].off_card = true);
         }
     }
 
@@ -310,10 +320,11 @@ impl Oracle {
 
     /// Nobody is told of a loss that cannot have been.
     ///
-    /// An epoch that is acknowledged and trimmed before any live batch has listed it as sealed does alarm: with the
-    /// real keep-behind of days that takes days without a reading, here only worlds that keep everything count.
+    /// Two things do alarm without a loss: an epoch that is acknowledged and trimmed before any live batch has listed it
+    /// as sealed (with a keep-behind of days that takes days without a reading), and one whose manifest and first live
+    /// batch are both overtaken by its successor's.
     fn alarms(&self, book: &Book) -> Vec<String> {
-        if !self.keeps_all {
+        if !self.alarms_are_true {
             return Vec::new();
         }
         let loss = |kind| matches!(kind, IncidentKind::PossibleLoss | IncidentKind::CardLost);

@@ -9,6 +9,9 @@ use crate::mutant::Mutant;
 use crate::sight::Seen;
 use crate::world::World;
 
+/// Steps printed with a failure.
+const STEPS_MAX: usize = 80;
+
 /// What became of one world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -47,7 +50,13 @@ impl fmt::Display for Failure {
 
 /// Runs the world of one seed. A panic of a machine is a failure like any other.
 pub fn run(seed: u64, mutant: Mutant) -> Result<Outcome, Box<Failure>> {
+    replay(seed, mutant, STEPS_MAX)
+}
+
+/// Like [`run`], remembering so many steps for a failure.
+pub fn replay(seed: u64, mutant: Mutant, steps_max: usize) -> Result<Outcome, Box<Failure>> {
     let mut world = World::new(seed, mutant);
+    world.ether.trace.steps_max = steps_max;
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     let mut what = world.violations().to_vec();
     if let Err(panic) = ended {

@@ -107,8 +107,14 @@ impl Spooler {
     }
 
     /// What went from the card while no process looked, or while it died: noted if it was acknowledged.
-    pub fn compare(&self, before: BTreeMap<Epoch, Held>, ether: &mut Ether) {
+    pub fn compare(&mut self, before: BTreeMap<Epoch, Held>, ether: &mut Ether) {
+        let unreadable = self.spool.disk_mut().faults.bad_sector.is_some();
         for (epoch, before) in before {
+            let end = self.before.get(&epoch).map_or(0, |after| after.end);
+            if unreadable && end < before.end {
+                // The tail of the newest segment cannot be read: the spool takes it for torn.
+                ether.oracle.lose_tail(epoch, end..before.end + 64);
+            }
             let to = self.before.get(&epoch).map_or(before.end, |after| after.oldest);
             let acked = ether.oracle.acked(epoch);
             ether.oracle.trim(epoch, before.oldest..to.min(acked));
@@ -286,6 +292,10 @@ impl Spooler {
                     "S6: the spool takes {after:?} for acked, the centre only ever said {acked}"
                 ));
             }
+            if after.is_none() {
+                // Only a gap was left of it, and that has been acknowledged.
+                ether.oracle.trim(epoch, 0..before.oldest.min(acked));
+            }
             let (from, to) = (before.oldest, after.map_or(before.end, |after| after.oldest));
             if from >= to || forked {
                 continue;
@@ -306,7 +316,7 @@ impl Spooler {
                 .violate(format!("S6: {unacked} unacked records went from the disk, {lost} were told"));
         }
         let excess = state.bytes > self.limits.bytes_max.max(4 * SEGMENT_BYTES);
-        if excess && self.wrote && state.healthy && !ether.oracle.excuses[self.board].disk_faulty {
+        if excess && self.wrote && state.healthy && !ether.oracle.excuses[self.board].call_failed {
             ether
                 .oracle
                 .violate(format!("S12: the spool takes {} of {} bytes", state.bytes, state.bytes_max));

@@ -119,10 +119,15 @@ impl Swarm {
             stray: rate(dice, &[0, 30]),
             refused: rate(dice, &[0, 100]),
         };
+        let (safety_ms, misfortune_ms) = match dice.below(10) {
+            0 => (600_000, 12_000),
+            1..=3 => (dice.between(60_000, 150_000), 600),
+            _ => (dice.between(60_000, 200_000), dice.pick(&[1_500, 1_500, 4_000])),
+        };
         Self {
             gateways: dice.between(1, 2) as usize,
-            safety_ms: dice.between(60_000, 200_000),
-            misfortune_ms: rate(dice, &[600, 1_500, 1_500, 4_000]),
+            safety_ms,
+            misfortune_ms,
             weights,
             noise,
             drop: rate(dice, &[0, 0, 10, 40]),

@@ -3,9 +3,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-/// Steps kept for printing.
-const STEPS_MAX: usize = 80;
-
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
@@ -27,6 +24,8 @@ impl fmt::Display for Step {
 /// The run so far.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
+    /// Steps kept for printing.
+    pub steps_max: usize,
     hash: u64,
     count: u64,
     last: VecDeque<Step>,
@@ -40,10 +39,7 @@ impl Trace {
             self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         }
         self.count += 1;
-        if std::env::var("TRACE").is_ok() {
-            println!("{step}");
-        }
-        if self.last.len() == STEPS_MAX {
+        if self.last.len() >= self.steps_max {
             self.last.pop_front();
         }
         self.last.push_back(step);

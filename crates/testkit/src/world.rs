@@ -43,7 +43,9 @@ impl World {
         let swarm = Swarm::draw(&mut dice);
         let (gateways, group_bytes) = (swarm.gateways, swarm.group_bytes);
         let mut ether = Ether::new(dice, swarm, mutant);
-        ether.oracle.keeps_all = ether.swarm.keep_behind_ms > 500_000 && ether.swarm.spool_bytes > 2 << 20;
+        ether.oracle.alarms_are_true = ether.swarm.shuffle == 0
+            && ether.swarm.keep_behind_ms > 500_000
+            && ether.swarm.spool_bytes > 2 << 20;
         let profile = Arc::new(plant::profile());
         let mut boards = Vec::new();
         for number in 0..gateways {

@@ -1,10 +1,10 @@
 //! Nothing lost, nothing doubled, nothing invented: many worlds, each from its seed.
 //!
-//! `SEED=… cargo test -p sitian-testkit` repeats one world, `SEEDS=…` runs more of them, `CHAOS=night` very many.
+//! `SEED=… cargo test -p sitian-testkit` repeats one world (`STEPS=…` prints more of it), `SEEDS=…` runs more of them, `CHAOS=night` very many.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use sitian_testkit::season::{run, season};
+use sitian_testkit::season::{replay, season};
 use sitian_testkit::{Mutant, Sight};
 
 /// Worlds of a plain run.
@@ -19,7 +19,8 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn whatever_happens_nothing_is_lost_doubled_or_invented() {
     if let Some(seed) = number("SEED") {
-        match run(seed, Mutant::None) {
+        let steps = number("STEPS").unwrap_or(200) as usize;
+        match replay(seed, Mutant::None, steps) {
             Ok(outcome) => println!("seed {seed}: {outcome:?}"),
             Err(failure) => panic!("{failure}"),
         }
