@@ -289,7 +289,8 @@ impl Oracle {
                 Some(None) => {}
                 Some(Some(GapReason::Damaged)) if excuse.disk_faulty || excuse.card_lost => {}
                 Some(Some(GapReason::Evicted)) if excuse.evicted || excuse.disk_faulty => {}
-                Some(Some(GapReason::Trimmed)) if self.centre_restored => {}
+                // After a rewind and a restart the spool cannot tell trimmed from evicted any more.
+                Some(Some(GapReason::Trimmed | GapReason::Evicted)) if self.centre_restored => {}
                 Some(Some(reason)) => {
                     found.push(format!("S1: {label:?} of board {} is in a gap: {reason:?}", written.board))
                 }

@@ -20,6 +20,9 @@ pub const SEGMENT_BYTES: u64 = 8 * 1024;
 /// As in the gateway.
 const UNREAD_MAX: u32 = 30;
 
+/// Gaps of forgotten epochs that a spool of such segments keeps.
+const GAPS_MAX: usize = SEGMENT_BYTES as usize / 4 / 64 / 2;
+
 /// What the thread is asked for.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
@@ -118,6 +121,9 @@ impl Spooler {
             let to = self.before.get(&epoch).map_or(before.end, |after| after.oldest);
             let acked = ether.oracle.acked(epoch);
             ether.oracle.trim(epoch, before.oldest..to.min(acked));
+            if !self.before.contains_key(&epoch) {
+                forget_gap(&before, &self.before, ether);
+            }
         }
     }
 
@@ -293,6 +299,7 @@ impl Spooler {
                 ));
             }
             if after.is_none() {
+                forget_gap(&before, &now, ether);
                 // Only a gap was left of it, and that has been acknowledged.
                 ether.oracle.trim(epoch, 0..before.oldest.min(acked));
             }
@@ -310,7 +317,7 @@ impl Spooler {
             ether.saw(Sight::Eviction);
             ether.oracle.excuses[self.board].evicted = true;
         }
-        if unacked > lost && !ether.oracle.excuses[self.board].disk_faulty {
+        if unacked > lost && !ether.oracle.excuses[self.board].call_failed {
             ether
                 .oracle
                 .violate(format!("S6: {unacked} unacked records went from the disk, {lost} were told"));
@@ -352,6 +359,15 @@ impl Spooler {
             ether.saw(Sight::SegmentRollOver);
         }
         self.files = files;
+    }
+}
+
+/// Of epochs of which only a gap is left, a spool remembers as many as half of a segment's marks: with these segments a
+/// few, with real ones thousands. What it forgets beyond that is lost without a word, by design.
+fn forget_gap(gone: &Held, left: &BTreeMap<Epoch, Held>, ether: &mut Ether) {
+    let gap_only = |held: &&Held| held.oldest >= held.end;
+    if gap_only(&gone) && left.values().filter(gap_only).count() + 2 >= GAPS_MAX {
+        ether.oracle.lose_tail(gone.epoch, 0..gone.end);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sitian_model::GatewayId;
+use sitian_model::{GatewayId, Held};
 use sitian_profile::Profile;
 use sitian_wire::topic::Topic;
 
@@ -69,6 +69,8 @@ impl World {
         self.run_until(self.ether.now + SETTLE_MS);
         self.drain();
         if self.ether.oracle.violations.is_empty() {
+            // What is trimmed before it was listed as sealed alarms without a loss.
+            self.ether.oracle.alarms_are_true &= self.ether.seen.count(Sight::Trimmed) == 0;
             let until = self.ether.now.saturating_sub(FRESH_MS);
             self.ether.oracle.judge_all(&self.centre.book, until);
             self.centre.judge_alerts(&mut self.ether);
@@ -103,7 +105,10 @@ impl World {
         let end = self.ether.now + DRAIN_MS;
         let rows_before = self.records_stored();
         let sent_before = self.ether.sent;
-        while self.ether.oracle.violations.is_empty() && self.ether.now < end && self.backlog() > 0 {
+        while self.ether.oracle.violations.is_empty()
+            && self.ether.now < end
+            && self.backlog() + self.unsettled() > 0
+        {
             self.run_until(self.ether.now + 5_000);
         }
         if !self.ether.oracle.violations.is_empty() {
@@ -126,16 +131,26 @@ impl World {
 
     /// L7: every epoch on a card is complete, but for the live ones whose newest records are on their way.
     fn judge_sealed(&mut self) {
+        let unsettled = self.unsettled();
+        if unsettled > 0 {
+            self.ether.oracle.violate(format!("L7: {unsettled} sealed epochs are not complete"));
+        }
+    }
+
+    /// Sealed epochs with one writer that are not wholly committed.
+    fn unsettled(&self) -> u64 {
+        let mut unsettled = 0;
         for board in &self.boards {
             let Some(process) = &board.process else { continue };
             let live = process.spooler.live();
-            for held in process.spooler.held().iter().filter(|held| held.epoch != live) {
-                let committed = self.centre.book.committed(&board.plant.gateway, held.epoch);
-                if committed < held.end && !self.ether.oracle.forked.contains(&held.epoch) {
-                    self.ether.oracle.violate(format!("L7: {held:?} is committed up to {committed} only"));
-                }
-            }
+            let complete = |held: &Held| {
+                held.epoch == live
+                    || self.ether.oracle.forked.contains(&held.epoch)
+                    || self.centre.book.committed(&board.plant.gateway, held.epoch) >= held.end
+            };
+            unsettled += process.spooler.held().iter().filter(|held| !complete(held)).count() as u64;
         }
+        unsettled
     }
 
     fn records_stored(&self) -> u64 {

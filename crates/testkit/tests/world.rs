@@ -8,7 +8,7 @@ use sitian_testkit::season::{replay, season};
 use sitian_testkit::{Mutant, Sight};
 
 /// Worlds of a plain run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 600;
 /// Worlds of a night run.
 const SEEDS_NIGHT: u64 = 50_000;
 
