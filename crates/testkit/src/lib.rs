@@ -18,7 +18,7 @@
 //! [`spooler`], [`fieldbus`], [`clock`] (gateway) and [`centre`] (ingestor); `gather` is the gateway's own file. Knows no
 //! real time, no files, no sockets; threads only to run several worlds at once ([`season`]).
 //!
-//! Reading order: [`world`], [`chaos`](mod@world), [`board`], [`centre`], [`oracle`], [`season`].
+//! Reading order: [`world`], `chaos`, [`board`], [`centre`], [`oracle`], [`season`].
 
 pub mod board;
 pub mod centre;

@@ -253,10 +253,9 @@ impl Oracle {
     }
 
     fn is_due(&self, written: &Written) -> bool {
-        written.accepted_ms.is_some()
-            && !written.off_card
-            && !(written.trimmed && self.centre_restored)
-            && !written.labels.iter().any(|(epoch, _)| self.forked.contains(epoch))
+        let gone = written.off_card || written.trimmed && self.centre_restored;
+        let forked = written.labels.iter().any(|(epoch, _)| self.forked.contains(epoch));
+        written.accepted_ms.is_some() && !gone && !forked
     }
 
     /// Where a record is in the book, under any of its labels: the gap's reason if it is only in a gap.
@@ -331,8 +330,8 @@ impl Oracle {
         let loss = |kind| matches!(kind, IncidentKind::PossibleLoss | IncidentKind::CardLost);
         let mut found = Vec::new();
         for incident in book.incidents.iter().filter(|i| loss(i.kind)) {
-            let boards = self.gateways.iter().zip(&self.excuses).filter(|(g, _)| **g == incident.gateway);
-            let excused = boards.map(|(_, e)| e.card_lost || e.disk_faulty).any(|excused| excused);
+            let mut boards = self.gateways.iter().zip(&self.excuses).filter(|(g, _)| **g == incident.gateway);
+            let excused = boards.any(|(_, e)| e.card_lost || e.disk_faulty);
             if !excused && !self.centre_restored && !self.cloned.contains(&incident.gateway) {
                 found.push(format!("a loss that was none: {incident:?}"));
             }

@@ -32,7 +32,7 @@ impl Transaction {
 #[derive(Debug, Clone)]
 pub enum Told {
     /// A point is new or described anew.
-    Point(PointEntry, Timestamp),
+    Point(Box<PointEntry>, Timestamp),
     /// A committed row.
     Row(Row, Timestamp),
     /// Time passed.
@@ -89,7 +89,7 @@ impl Book {
         match effect {
             Effect::Point(entry) => {
                 self.points.insert(entry.no.0, entry.clone());
-                self.told.push(Told::Point(entry.clone(), at));
+                self.told.push(Told::Point(Box::new(entry.clone()), at));
             }
             Effect::Epoch(entry) => {
                 let state = EpochState::fresh(entry.no);

@@ -23,20 +23,20 @@ impl Label {
     /// The value: exact in an `f64`.
     pub fn value(self) -> u64 {
         let Self { board, bus, device, register, poll } = self;
-        self.wave() * WAVE | board << 42 | bus << 40 | device << 37 | register << 34 | poll
+        (self.wave() * WAVE) | (board << 42) | (bus << 40) | (device << 37) | (register << 34) | poll
     }
 
     /// Rises and falls with the poll number, each register in its own way.
     fn wave(self) -> u64 {
-        let mut x = (self.poll / 3) << 8 | self.register << 5 | self.device << 2 | self.bus;
-        x = (x ^ x >> 7).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut x = ((self.poll / 3) << 8) | (self.register << 5) | (self.device << 2) | self.bus;
+        x = (x ^ (x >> 7)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (x >> 40) % 8
     }
 
     /// The label of which this is the value, if it is one.
     pub fn of(value: f64) -> Option<Self> {
         let bits = value as u64;
-        let field = |at: u64, width: u64| bits >> at & ((1 << width) - 1);
+        let field = |at: u64, width: u64| (bits >> at) & ((1 << width) - 1);
         let label = Self {
             board: field(42, 6),
             bus: field(40, 2),
