@@ -20,8 +20,8 @@ pub enum ServeError {
     )]
     NotLoopback(SocketAddr),
     /// The operating system refuses.
-    #[error("listen on {0}: {1}")]
-    Listen(SocketAddr, #[source] io::Error),
+    #[error("listen on {0}: {1}; another ingestor running? choose another http.listen")]
+    Listen(SocketAddr, io::Error),
     /// The listener failed.
     #[error("serve: {0}")]
     Serve(#[source] io::Error),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sitian_fieldbus::Bus;
+use sitian_model::DeviceId;
 use sitian_poll::{Command, Failure, Poller, Sample};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -21,13 +22,12 @@ pub struct Round {
 
 /// Polls a bus for ever. When `rounds` is full the bus waits: readings are never dropped here. Ends when nobody listens.
 pub async fn poll(planned: PlannedBus, rounds: mpsc::Sender<Round>) -> Result<()> {
-    let PlannedBus { name, settings, plan } = planned;
-    let units: Vec<u8> = plan.devices.iter().map(|device| device.unit).collect();
+    let PlannedBus { name, settings, plan, devices } = planned;
     let mut bus = Bus::open(&name, settings).with_context(|| format!("open bus {name}"))?;
     // A late reply to a process before this one must not answer what this one asks.
     tokio::time::sleep(Duration::from_millis(plan.settle_ms())).await;
     let mut poller = Poller::new(plan, mono_ms());
-    let mut silent = vec![false; units.len()];
+    let mut silent = vec![false; devices.len()];
     loop {
         match poller.poll_command() {
             Some(Command::Send(request, device)) => {
@@ -35,9 +35,9 @@ pub async fn poll(planned: PlannedBus, rounds: mpsc::Sender<Round>) -> Result<()
                 let now = mono_ms();
                 bus.take_foreign().into_iter().for_each(|unit| poller.handle_foreign(unit, now));
                 if let Err(failure) = &result {
-                    debug!(bus = name, unit = units[device], address = request.address, %failure, "no reading");
+                    debug!(bus = name, device = %devices[device], address = request.address, %failure, "no reading");
                 }
-                tell_change(&name, units[device], result.as_ref().err(), &mut silent[device]);
+                tell_change(&name, &devices[device], result.as_ref().err(), &mut silent[device]);
                 poller.handle_answer(result, now);
             }
             Some(Command::Samples(samples)) => {
@@ -56,14 +56,14 @@ pub async fn poll(planned: PlannedBus, rounds: mpsc::Sender<Round>) -> Result<()
 }
 
 /// Logs that a device fell silent or came back, once each.
-fn tell_change(bus: &str, unit: u8, failure: Option<&Failure>, silent: &mut bool) {
+fn tell_change(bus: &str, device: &DeviceId, failure: Option<&Failure>, silent: &mut bool) {
     match failure {
         Some(failure) if !*silent && !matches!(failure, Failure::Exception(_)) => {
-            warn!(bus, unit, "device does not answer: {failure}");
+            warn!(bus, %device, "device does not answer: {failure}");
             *silent = true;
         }
         None if *silent => {
-            info!(bus, unit, "device answers again");
+            info!(bus, %device, "device answers again");
             *silent = false;
         }
         _ => {}

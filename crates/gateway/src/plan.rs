@@ -1,7 +1,7 @@
 //! Judges the settings and turns them into what the program works with: link, spool, manifest and one plan per bus.
 //! Every fault is told at its place, all at once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +46,8 @@ pub struct PlannedBus {
     pub settings: BusSettings,
     /// What to poll on it.
     pub plan: BusPlan,
+    /// Ids of the devices of the plan, in its order.
+    pub devices: Vec<DeviceId>,
 }
 
 impl PlannedBus {
@@ -226,15 +228,18 @@ impl Judge<'_> {
                     "give each bus its own name",
                 );
             }
-            let devices = settings.device.iter().enumerate().filter(|(_, device)| device.bus == bus.name);
-            let devices: Vec<DevicePlan> =
-                devices.filter_map(|(d, device)| self.device(d, device, bus, library, manifest)).collect();
-            let first = settings.device.iter().find(|device| device.bus == bus.name);
-            let profile = first.and_then(|device| library.0.get(&device.profile));
-            if let Some(reached) = self.bus(n, bus, profile) {
+            let here = || settings.device.iter().enumerate().filter(|(_, device)| device.bus == bus.name);
+            let planned: Vec<(DeviceId, DevicePlan)> =
+                here().filter_map(|(d, device)| self.device(d, device, bus, library, manifest)).collect();
+            let profiles: Vec<&Arc<Profile>> =
+                here().filter_map(|(_, device)| library.0.get(&device.profile)).collect();
+            self.neighbours(n, bus, &profiles);
+            if let Some(reached) = self.bus(n, bus, profiles.first().copied()) {
                 let hold_off = bus.kind == BusKind::Rtu;
-                let plan = BusPlan { devices, pause_ms: bus.pause_ms.unwrap_or(PAUSE_DEFAULT_MS), hold_off };
-                buses.push(PlannedBus { name: bus.name.clone(), settings: reached, plan });
+                let pause_ms = bus.pause_ms.unwrap_or(PAUSE_DEFAULT_MS);
+                let (devices, plans) = planned.into_iter().unzip();
+                let plan = BusPlan { devices: plans, pause_ms, hold_off };
+                buses.push(PlannedBus { name: bus.name.clone(), settings: reached, plan, devices });
             }
         }
         for (d, device) in settings.device.iter().enumerate() {
@@ -253,6 +258,48 @@ impl Judge<'_> {
             );
         }
         buses
+    }
+
+    /// What the parts of one bus, and two buses, have to agree on.
+    fn neighbours(&mut self, n: usize, bus: &BusSection, profiles: &[&Arc<Profile>]) {
+        let settings = &self.loaded.value;
+        let key = |name: &str| format!("bus[{n}].{name}");
+        if profiles.is_empty() && !settings.device.iter().any(|device| device.bus == bus.name) {
+            let what = format!("no device is on bus {:?}", bus.name);
+            self.fault(&key("name"), what, "add a [[device]] with this bus, or remove the bus");
+        }
+        let same_port = |other: &BusSection| other.path.is_some() && other.path == bus.path;
+        if settings.bus[..n].iter().any(same_port) {
+            let what = format!("another bus has the path {:?} already", bus.path.clone().unwrap_or_default());
+            self.fault(&key("path"), what, "one serial port is one bus: put its devices on one [[bus]]");
+        }
+        let serial_only = [("path", bus.path.is_some()), ("baud", bus.baud.is_some())];
+        let tcp_only = [("host", bus.host.is_some()), ("port", bus.port.is_some())];
+        let foreign = if bus.kind == BusKind::Tcp { serial_only } else { tcp_only };
+        for (name, _) in foreign.into_iter().filter(|(_, set)| *set) {
+            self.fault(
+                &key(name),
+                format!("{name} means nothing on this kind of bus"),
+                "remove it, or change kind",
+            );
+        }
+        let bauds: BTreeSet<u32> = profiles.iter().map(|profile| profile.serial.baud).collect();
+        if bus.kind == BusKind::Rtu && bus.baud.is_none() && bauds.len() > 1 {
+            let what =
+                format!("the devices of bus {:?} are delivered with different speeds: {bauds:?}", bus.name);
+            self.fault(&key("name"), what, "set all devices to one speed and write it here as baud");
+        }
+        let mut units = HashSet::new();
+        for (d, device) in settings.device.iter().enumerate().filter(|(_, device)| device.bus == bus.name) {
+            let profile = profiles.iter().find(|profile| profile.id == device.profile);
+            let unit = device.unit.or(profile.map(|profile| profile.default_unit));
+            if let Some(unit) = unit.filter(|unit| !units.insert(*unit)) {
+                let place = if device.unit.is_some() { "unit" } else { "id" };
+                let what = format!("unit {unit} is taken by another device of bus {:?}", bus.name);
+                let help = "give each device of a bus its own unit id, on the device and here";
+                self.fault(&format!("device[{d}].{place}"), what, help);
+            }
+        }
     }
 
     fn bus(&mut self, n: usize, bus: &BusSection, first: Option<&Arc<Profile>>) -> Option<BusSettings> {
@@ -326,7 +373,7 @@ impl Judge<'_> {
         bus: &BusSection,
         library: &Library,
         manifest: &mut Manifest,
-    ) -> Option<DevicePlan> {
+    ) -> Option<(DeviceId, DevicePlan)> {
         let key = |name: &str| format!("device[{d}].{name}");
         let id = match DeviceId::new(&device.id) {
             Ok(id) => id,
@@ -370,11 +417,11 @@ impl Judge<'_> {
             place: device.place.clone(),
             profile: profile.id.clone(),
             bus: bus.name.clone(),
-            id,
+            id: id.clone(),
         });
         let points = self.points(d, device, profile, number, interval_ms, manifest);
         let timeout_ms = bus.timeout_ms.unwrap_or(TIMEOUT_DEFAULT_MS);
-        Some(DevicePlan { unit, profile: profile.clone(), points, timeout_ms, retries: RETRIES })
+        Some((id, DevicePlan { unit, profile: profile.clone(), points, timeout_ms, retries: RETRIES }))
     }
 
     fn points(

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use sitian_fieldbus::Bus;
 use sitian_poll::plan::blocks;
-use sitian_poll::{Answer, Request};
+use sitian_poll::{Answer, Failure, Request};
 use sitian_profile::{Context, Profile, ProfilePoint, decode};
 use sitian_settings::Faults;
 
@@ -27,21 +27,18 @@ pub fn probe(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
     let plan = Plan::make(&loaded, options.source.folder()).map_err(Faults)?;
     let ids: Vec<&str> = plan.manifest.devices.iter().map(|device| device.id.as_str()).collect();
-    let Some(section) = loaded.value.device.iter().find(|device| device.id == options.device) else {
+    let on_bus = |bus: &PlannedBus| bus.devices.iter().position(|id| id.as_str() == options.device);
+    let found = plan.buses.into_iter().find_map(|bus| on_bus(&bus).map(|at| (bus, at)));
+    let Some((bus, at)) = found else {
         bail!("find device {:?}; the configuration has: {}", options.device, ids.join(", "));
     };
-    let Some(bus) = plan.buses.into_iter().find(|bus| bus.name == section.bus) else {
-        bail!("find bus {:?}", section.bus);
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(read(bus, section.unit, &section.profile))
+    runtime.block_on(read(bus, at))
 }
 
-async fn read(planned: PlannedBus, unit: Option<u8>, profile: &str) -> Result<()> {
-    let PlannedBus { name, settings, plan } = planned;
-    let found =
-        plan.devices.iter().find(|d| d.profile.id == profile && unit.is_none_or(|unit| unit == d.unit));
-    let Some(device) = found else { bail!("find the device on bus {name}") };
+async fn read(planned: PlannedBus, at: usize) -> Result<()> {
+    let PlannedBus { name, settings, plan, .. } = planned;
+    let device = &plan.devices[at];
     let profile = device.profile.clone();
     println!(
         "{} {} · profile {} ({}) · bus {name} · unit {}",
@@ -64,7 +61,7 @@ async fn read(planned: PlannedBus, unit: Option<u8>, profile: &str) -> Result<()
         tokio::time::sleep(std::time::Duration::from_millis(start.delay_ms.into())).await;
     }
     let mut words = Words::new();
-    let mut answered = 0;
+    let (mut answered, mut reached) = (0, false);
     for block in blocks(&profile, &profile.points) {
         let request = Request {
             unit: device.unit,
@@ -87,8 +84,14 @@ async fn read(planned: PlannedBus, unit: Option<u8>, profile: &str) -> Result<()
                 );
                 answered += 1;
             }
-            Err(failure) => println!("{place:<22} {failure}"),
+            Err(failure) => {
+                reached |= !matches!(failure, Failure::Unreachable(_));
+                println!("{place:<22} {failure}");
+            }
         }
+    }
+    if answered == 0 && !reached {
+        bail!("reach the bus: check path or host, cable and power, and that no other program holds the port");
     }
     if answered == 0 {
         bail!("read the device: it answered nothing; check wiring (A/B swapped?), baud, parity and unit id");

@@ -26,6 +26,9 @@ const GROUP: Duration = Duration::from_millis(20);
 /// A gateway probes every minute; after this silence it counts as offline even without its Will.
 const SILENT_MS: i64 = 150_000;
 const HOUR_MS: i64 = 3_600_000;
+/// Pause after a transaction that failed; doubles while they go on failing.
+const PATIENCE_MIN: Duration = Duration::from_millis(500);
+const PATIENCE_MAX: Duration = Duration::from_secs(4);
 
 /// What came of an acknowledgement.
 pub type Outcome = Result<(), AcknowledgeError>;
@@ -70,6 +73,7 @@ pub struct Admission {
     asks: mpsc::Receiver<Ask>,
     replies: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     ending: bool,
+    patience: Duration,
 }
 
 impl Admission {
@@ -100,6 +104,7 @@ impl Admission {
             asks,
             replies: Vec::new(),
             ending: false,
+            patience: PATIENCE_MIN,
         };
         admission.paint(restored.points)?;
         Ok(admission)
@@ -120,8 +125,8 @@ impl Admission {
             self.begin_epoch(entry, now);
             let mut board = write(&self.centre.board);
             for (point, row) in entry.points.iter().zip(reader.latest(&entry.points)?) {
-                if let Some(shown) = board.points.get_mut(point) {
-                    shown.latest = row;
+                if let (Some(shown), Some(row)) = (board.points.get_mut(point), row) {
+                    shown.see(&row, now);
                 }
                 recount(&reader, &mut board, *point, span, now)?;
             }
@@ -156,6 +161,9 @@ impl Admission {
             }
         }
         self.settle(now());
+        if let Err(error) = self.store.checkpoint() {
+            warn!(%error, "write-ahead log stays beside the store's file");
+        }
         info!("admission ended; everything acknowledged is stored");
     }
 
@@ -274,6 +282,9 @@ impl Admission {
             return;
         }
         info!(%gateway, online, "gateway");
+        if online && self.territory.base_of(gateway).is_none() {
+            warn!(%gateway, "gateway stands in no base of the territory: stored, but shown on no page; add it to a base");
+        }
         if online {
             self.engine.gateway_online(gateway, now);
         } else {
@@ -323,7 +334,10 @@ impl Admission {
             Vec::new()
         } else {
             match self.store.commit(&transaction) {
-                Ok(committed) => committed.alert_cursors,
+                Ok(committed) => {
+                    self.patience = PATIENCE_MIN;
+                    committed.alert_cursors
+                }
                 Err(error) => return self.recover(&error),
             }
         };
@@ -351,7 +365,8 @@ impl Admission {
         }
         let bases = {
             let mut board = self.board();
-            board.storage_healthy = true;
+            // A commit without rows may find room where one with rows does not.
+            board.storage_healthy |= transaction.effects.iter().any(|effect| rows_of(effect).is_some());
             let heard = board.observe(&transaction.effects, now);
             transaction.alerts.iter().for_each(|change| board.show_alert(&change.episode, now));
             board.bases_of(&heard)
@@ -377,10 +392,11 @@ impl Admission {
 
     /// The store refused: nothing was acknowledged; memory goes back to what is stored, and gateways send again.
     fn recover(&mut self, refused: &sitian_store_embedded::StoreError) {
-        error!(error = %refused, "failed to commit; nothing was acknowledged, trying again in a second");
+        error!(error = %refused, "failed to commit; nothing was acknowledged, the gateways are asked again");
         self.board().storage_healthy = false;
         self.replies.clear();
-        std::thread::park_timeout(Duration::from_secs(1));
+        std::thread::park_timeout(self.patience);
+        self.patience = (2 * self.patience).min(PATIENCE_MAX);
         let again = || -> Result<_> {
             let restored = self.store.reader().restored()?;
             Ok((restored, engine(&self.store, &self.rules, self.grace, &self.territory)?))
@@ -390,6 +406,7 @@ impl Admission {
                 self.engine = engine;
                 restored.points.iter().for_each(|entry| self.watch(entry, now()));
                 self.ingest.reload(restored);
+                self.call_gateways(now());
             }
             Err(error) => error!(%error, "failed to read the store back"),
         }
@@ -444,7 +461,12 @@ fn recount(reader: &Reader, board: &mut Board, point: PointNo, span: Span, now: 
     let mut query = RangeQuery { point, span, limit: 10_000, after: None };
     loop {
         let page = reader.range(&query)?;
-        page.rows.iter().for_each(|row| board.supervision.observe(row, now));
+        for row in &page.rows {
+            board.supervision.observe(row, now);
+            if let Some(shown) = board.points.get_mut(&point) {
+                shown.see(row, now);
+            }
+        }
         match page.next {
             Some(next) => query.after = Some(next),
             None => return Ok(()),

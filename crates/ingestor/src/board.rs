@@ -7,8 +7,13 @@ use std::sync::Arc;
 use sitian_alert::engine::PointLimit;
 use sitian_alert::{Episode, Phase, Severity, Subject};
 use sitian_ingest::{Effect, EpochEntry, PointEntry};
-use sitian_model::{DeviceInfo, Epoch, EpochNo, GatewayId, PointId, PointNo, Row, SpoolState, Timestamp};
+use sitian_model::{
+    Cause, DeviceInfo, Epoch, EpochNo, GatewayId, PointId, PointNo, Row, SpoolState, Timestamp,
+};
 use sitian_supervision::{AlertMark, Supervision, Territory};
+
+/// A reading dated further ahead than this has no time that can be believed.
+const FUTURE_MS: i64 = 300_000;
 
 /// One point of the registry.
 pub struct BoardPoint {
@@ -18,6 +23,19 @@ pub struct BoardPoint {
     pub limits: Vec<PointLimit>,
     /// The newest row.
     pub latest: Option<Row>,
+}
+
+impl BoardPoint {
+    /// A row is stored: the newest one whose time can be believed is shown, and one without such a time only while there
+    /// is no other. A single reading from the future must not hide everything that comes after it.
+    pub fn see(&mut self, row: &Row, now: Timestamp) {
+        let dated =
+            |row: &Row| row.quality.cause() != Some(Cause::ClockUnknown) && row.at.since_ms(now) <= FUTURE_MS;
+        let rank = |row: &Row| (dated(row), row.at);
+        if self.latest.is_none_or(|shown| rank(&shown) <= rank(row)) {
+            self.latest = Some(*row);
+        }
+    }
 }
 
 /// One gateway.
@@ -118,9 +136,7 @@ impl Board {
             self.supervision.observe(row, now);
             self.readings += 1;
             let Some(point) = self.points.get_mut(&row.point) else { continue };
-            if point.latest.is_none_or(|latest| latest.at <= row.at) {
-                point.latest = Some(*row);
-            }
+            point.see(row, now);
             if !heard.contains(&point.entry.id.gateway) {
                 heard.insert(point.entry.id.gateway.clone());
             }
@@ -179,5 +195,59 @@ pub fn rows_of(effect: &Effect) -> Option<&Vec<Row>> {
     match effect {
         Effect::Rows(rows) => Some(rows),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sitian_model::{DeviceId, PointInfo, PointKey, Quality};
+
+    fn point() -> BoardPoint {
+        let text = "well-formed";
+        let id = PointId::parse("gw/soil-1/soil_ph").expect(text);
+        let device = DeviceInfo {
+            id: DeviceId::new("soil-1").expect(text),
+            name: String::new(),
+            place: String::new(),
+            profile: String::new(),
+            bus: String::new(),
+        };
+        let info = PointInfo {
+            device: 0,
+            key: PointKey::new("soil_ph").expect(text),
+            measurement: "soil_ph".into(),
+            unit: String::new(),
+            decimals: 1,
+            interval_ms: 1_000,
+        };
+        let entry = PointEntry { no: PointNo(1), id, device, info, at: Timestamp(0) };
+        BoardPoint { entry, limits: Vec::new(), latest: None }
+    }
+
+    #[test]
+    fn one_reading_from_the_future_does_not_hide_those_that_follow() {
+        let now = Timestamp(1_000_000);
+        let row = |at_ms: i64, quality: Quality, value: f64| Row {
+            point: PointNo(1),
+            at: now.plus_ms(at_ms),
+            value: Some(value),
+            quality,
+            epoch: EpochNo(0),
+            seq: 0,
+        };
+        let unknown = Quality::Uncertain(Cause::ClockUnknown);
+        let mut point = point();
+        for (seen, shown) in [
+            (row(30 * 86_400_000, unknown, 1.0), 1.0),
+            (row(-10, Quality::Good, 2.0), 2.0),
+            (row(600_000, Quality::Good, 3.0), 2.0),
+            (row(-20, Quality::Good, 4.0), 2.0),
+            (row(0, Quality::Good, 5.0), 5.0),
+            (row(-5, unknown, 6.0), 5.0),
+        ] {
+            point.see(&seen, now);
+            assert_eq!(point.latest.and_then(|row| row.value), Some(shown), "{seen:?}");
+        }
     }
 }

@@ -42,13 +42,8 @@ async fn serve(parts: Parts) -> Result<()> {
     if let Some(folder) = parts.storage.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     }
-    let store =
-        Store::open(&parts.storage).with_context(|| format!("open the store {}", parts.storage.display()))?;
-    let broker = parts
-        .broker
-        .map(|listen| Broker::start(BrokerSettings { listen }))
-        .transpose()
-        .context("start the broker")?;
+    let broker = parts.broker.map(|listen| Broker::start(BrokerSettings { listen })).transpose()?;
+    let store = Store::open(&parts.storage)?;
 
     let presenter =
         Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());

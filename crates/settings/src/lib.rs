@@ -117,7 +117,7 @@ pub fn load_file(path: &Path) -> Result<(String, String), ConfigFault> {
     let bytes = std::fs::read(path).map_err(|e| {
         fault(
             format!("the configuration file cannot be read: {e}"),
-            "check the path and the file's permissions",
+            "check the path (name another file with --config) and the file's permissions",
         )
     })?;
     match String::from_utf8(bytes) {

@@ -30,12 +30,6 @@ pub const SCRIPT: &[Incident] = &[
         target: -4.2,
         times_s: [60.0, 150.0, 540.0, 640.0],
     },
-    Incident {
-        gateway: "xinba-01",
-        measurement: "soil_moisture",
-        target: 13.2,
-        times_s: [40.0, 150.0, 700.0, 800.0],
-    },
 ];
 
 impl Incident {

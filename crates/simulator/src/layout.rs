@@ -56,7 +56,7 @@ pub fn stations(
     for base in territory.nodes().filter(|node| node.level == Level::Base) {
         for gateway in &base.gateways {
             let index = stations.len();
-            let kit: Vec<&Item> = if index % 3 == 2 {
+            let kit: Vec<&Item> = if index % 3 == 2 || gateway.as_str().starts_with("hongshui") {
                 FIELD.iter().chain(WATER).collect()
             } else {
                 GREENHOUSE.iter().chain(WATER).collect()

@@ -5,18 +5,22 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::fault::StoreError;
+use crate::lock::beside;
 
 /// "SITN": tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x5349_544E;
 /// One script per schema version, from 1 on.
 const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
 const BUSY_MS: u64 = 5_000;
+/// Files up to this size are checked page by page when they are opened: about a second for all of it.
+const CHECKED_BYTES_MAX: u64 = 512 << 20;
 const STATEMENTS_CACHED: usize = 64;
 
 /// Opens the file for the writer, creates or migrates its schema.
 pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     check(&connection, path)?;
+    check_intact(&connection, path)?;
     // A power cut must not take back what was acknowledged: every commit is synced.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -63,6 +67,24 @@ fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         (APPLICATION_ID, _) => Ok(()),
         _ => Err(not_ours("it is a database of another program")),
     }
+}
+
+/// Refuses a file that has lost pages: acknowledging into it would promise what it cannot keep. A file beyond
+/// [`CHECKED_BYTES_MAX`] is only measured, so that a start stays short.
+fn check_intact(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let read = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    let promised = read("PRAGMA page_count")? * read("PRAGMA page_size")?;
+    let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+    // While there is a write-ahead log, pages may be there that the file does not have yet.
+    let alone = std::fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len()) == 0;
+    if alone && i64::try_from(bytes).is_ok_and(|bytes| bytes < promised) {
+        return Err(StoreError::damaged(format!("the file has {bytes} of {promised} bytes")));
+    }
+    if bytes > CHECKED_BYTES_MAX {
+        return Ok(());
+    }
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::damaged(found)) }
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

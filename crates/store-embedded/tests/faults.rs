@@ -93,3 +93,25 @@ fn a_file_overwritten_in_the_middle_is_reported_as_damaged() {
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     assert!(error.to_string().contains("the disk may be failing"), "{error}");
 }
+
+#[test]
+fn a_file_that_has_lost_pages_is_refused_instead_of_acknowledged_into() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let mut store = Store::open(&path).expect("opens");
+    store.commit(&rows(20_000)).expect("commits");
+    store.seal().expect("seals");
+    store.checkpoint().expect("all of it goes into the file");
+    drop(store);
+    let whole = fs::read(&path).expect("reads");
+    let (page, middle) = (4_096, whole.len() / 2 / 4_096 * 4_096);
+    let mut zeroed = whole.clone();
+    zeroed[page..middle].fill(0);
+    for (what, bytes) in [("cut to half", whole[..middle].to_vec()), ("zeroed pages", zeroed)] {
+        fs::write(&path, bytes).expect("damages");
+        let error = check(&path, "the disk may be failing");
+        assert!(matches!(error, StoreError::Damaged { .. }), "{what}: {error:?}");
+    }
+    fs::write(&path, whole).expect("repairs");
+    Store::open(&path).expect("the whole file opens");
+}

@@ -12,7 +12,11 @@ mod testing;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Sitian: set up, demonstrate, test, measure")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Sitian: set up, demonstrate, test, measure"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
