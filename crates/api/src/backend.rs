@@ -3,8 +3,8 @@
 use sitian_model::{PointId, Span, Timestamp};
 
 use crate::view::{
-    Aggregates, Alert, BasePage, Health, Latest, Measurement, Node, NodePage, Page, Phase, Point, Readings,
-    Rollup, Rule, Severity,
+    Aggregates, Alert, BasePage, Gap, Health, Incident, Latest, Ledger, Measurement, Node, NodePage, Page,
+    Phase, Point, Readings, Rollup, Rule, Severity,
 };
 
 /// Why the backend has no answer, split by what the caller does next.
@@ -16,6 +16,9 @@ pub enum BackendError {
     /// The question makes no sense; the text says why and goes to the caller.
     #[error("understand the question: {0}")]
     Invalid(String),
+    /// The answer would take too much work; the text says what to ask instead and goes to the caller.
+    #[error("answer in one piece: {0}")]
+    TooWide(String),
     /// Not now; the text goes to the log only.
     #[error("answer now: {0}")]
     Unavailable(String),
@@ -66,6 +69,32 @@ pub struct AlertsQuery {
     pub after: Option<String>,
 }
 
+/// Which incidents or gaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentsQuery {
+    /// Those of this node and below; all if `None`. What belongs to no base belongs to the first city.
+    pub scope: Option<String>,
+    /// Noticed at this moment or later; whenever if `None`.
+    pub from: Option<Timestamp>,
+    /// At most this many; 1 to [`crate::limits::INCIDENTS_MAX`].
+    pub limit: usize,
+    /// Continue after this: a `next_cursor` of an earlier answer, otherwise [`BackendError::Invalid`].
+    pub after: Option<String>,
+}
+
+/// Which part of the completeness ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerQuery {
+    /// This node; the nodes directly below it as well if `depth` is 1.
+    pub scope: String,
+    /// 0 or 1.
+    pub depth: u8,
+    /// From when to when; starts where a window starts.
+    pub span: Span,
+    /// Width of a window in milliseconds; at most [`crate::limits::WINDOWS_MAX`] windows lie in the span.
+    pub window_ms: u64,
+}
+
 /// One line of the durable alert log: an alert as it was after one change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogEntry {
@@ -106,6 +135,12 @@ pub trait Backend: Send + Sync + 'static {
     /// One window per `window_ms` from `span.from` on, the last one cut at `span.to`; at most
     /// [`crate::limits::WINDOWS_MAX`].
     fn aggregates(&self, id: &PointId, span: Span, window_ms: u64) -> Result<Aggregates, BackendError>;
+    /// What was due, what is there and why the rest is not: [`BackendError::TooWide`] if that is too much to count.
+    fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError>;
+    /// Incidents, newest first.
+    fn incidents(&self, query: &IncidentsQuery) -> Result<Page<Incident>, BackendError>;
+    /// Committed gaps, newest first.
+    fn gaps(&self, query: &IncidentsQuery) -> Result<Page<Gap>, BackendError>;
     /// Alerts, newest first.
     fn alerts(&self, query: &AlertsQuery) -> Result<Page<Alert>, BackendError>;
     /// Notes that somebody has seen an alert and returns it once that is durable. The first acknowledgement stays:

@@ -22,6 +22,7 @@ pub mod backend;
 mod changes;
 pub mod files;
 pub mod guard;
+pub mod incidents;
 pub mod limits;
 pub mod live;
 pub mod openapi;
@@ -36,7 +37,9 @@ pub mod territory;
 pub mod view;
 pub mod zone;
 
-pub use backend::{AlertsQuery, Backend, BackendError, LogEntry, PhaseFilter, ReadingsQuery};
+pub use backend::{
+    AlertsQuery, Backend, BackendError, IncidentsQuery, LedgerQuery, LogEntry, PhaseFilter, ReadingsQuery,
+};
 pub use limits::Limits;
 pub use live::Live;
 pub use present::{GatewayFacts, PointFacts, Presenter};

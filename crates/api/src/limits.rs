@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const ROWS_MAX: usize = 10_000;
 /// Alerts per page.
 pub const ALERTS_MAX: usize = 500;
+/// Incidents or gaps per page.
+pub const INCIDENTS_MAX: usize = 500;
+/// Longest span of the completeness ledger, in milliseconds.
+pub const LEDGER_SPAN_MS_MAX: i64 = 31 * DAY_MS;
 /// Windows per aggregate.
 pub const WINDOWS_MAX: u64 = 2_000;
 /// Narrowest window, in milliseconds.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use utoipa::OpenApi;
 
-use crate::{about, alerts, points, streams, territory, view};
+use crate::{about, alerts, incidents, points, streams, territory, view};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,6 +32,9 @@ use crate::{about, alerts, points, streams, territory, view};
         points::aggregates,
         alerts::list,
         alerts::acknowledge,
+        incidents::list,
+        incidents::gaps,
+        incidents::completeness,
         streams::alerts,
         streams::live,
     ),
@@ -41,6 +44,7 @@ use crate::{about, alerts, points, streams, territory, view};
         (name = "territory", description = "City, county, town, base"),
         (name = "points", description = "Readings and aggregates"),
         (name = "alerts", description = "What needs somebody"),
+        (name = "incidents", description = "What is missing, and why"),
         (name = "streams", description = "Server-sent events")
     )
 )]

@@ -3,7 +3,7 @@
 //! Holds what does not change while the program runs: the zone, the territory, the catalogue and the rules.
 //!
 //! Reading order: this page (catalogue and points), `place` (territory, roll-ups, gateways), `series` (readings and
-//! windows), `alert` (rules and episodes).
+//! windows), `episode` (rules and alerts), `incident` (what went wrong on the way).
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::view::{self, Name, Time};
 use crate::zone::Zone;
 
 mod episode;
+mod incident;
 mod place;
 mod series;
 

@@ -114,6 +114,7 @@ impl From<BackendError> for Problem {
         match error {
             BackendError::NotFound(what) => Self::not_found(what),
             BackendError::Invalid(why) => Self::invalid(why),
+            BackendError::TooWide(why) => Self::new(Kind::TooWide, why),
             BackendError::Unavailable(why) => Self::hidden(Kind::Unavailable, "backend", &why),
         }
     }

@@ -120,6 +120,15 @@ pub fn cursor(text: Option<String>) -> Result<Option<String>, Problem> {
     }
 }
 
+/// A moment as a parameter of this name.
+pub fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    zone::parse(text).ok_or_else(|| {
+        Problem::invalid(format!(
+            "{name} must be an RFC 3339 time with offset, such as 2026-05-04T06:30:00%2B08:00"
+        ))
+    })
+}
+
 /// `from` and `to` as a span of at most `max_ms`; by default the last `default_ms` until `now`. It never reaches
 /// beyond `now`, because nothing can be expected there yet.
 pub fn span(
@@ -129,13 +138,6 @@ pub fn span(
     default_ms: i64,
     max_ms: i64,
 ) -> Result<Span, Problem> {
-    let moment = |name: &str, text: &str| {
-        zone::parse(text).ok_or_else(|| {
-            Problem::invalid(format!(
-                "{name} must be an RFC 3339 time with offset, such as 2026-05-04T06:30:00%2B08:00"
-            ))
-        })
-    };
     let to = to.map(|t| moment("to", t)).transpose()?.unwrap_or(now);
     let from = from.map(|t| moment("from", t)).transpose()?.unwrap_or(to.plus_ms(-default_ms));
     if from >= to {

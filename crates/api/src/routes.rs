@@ -17,7 +17,7 @@ use crate::limits::{BODY_BYTES_MAX, Limits};
 use crate::live::Live;
 use crate::problem::{Kind, Problem};
 use crate::zone::Zone;
-use crate::{about, alerts, files, points, streams, territory};
+use crate::{about, alerts, files, incidents, points, streams, territory};
 
 /// Answers below this size travel as they are.
 const GZIP_BYTES_MIN: u64 = 1024;
@@ -73,6 +73,9 @@ routes! {
     get  "/api/v1/points/{gateway}/{device}/{key}/aggregates" => points::aggregates;
     get  "/api/v1/alerts" => alerts::list;
     post "/api/v1/alerts/{id}/acknowledge" => alerts::acknowledge;
+    get  "/api/v1/incidents" => incidents::list;
+    get  "/api/v1/gaps" => incidents::gaps;
+    get  "/api/v1/completeness" => incidents::completeness;
     get  "/api/v1/streams/alerts" => streams::alerts;
     get  "/api/v1/streams/live" => streams::live;
 }

@@ -2,16 +2,18 @@
 //!
 //! Knows no handlers and no sources of data: every value arrives finished. Times are texts in the server's zone.
 //!
-//! Reading order: this page (words used everywhere), `place`, `series`, `alert`.
+//! Reading order: this page (words used everywhere), `place`, `series`, `alert`, `incident`.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 mod alert;
+mod incident;
 mod place;
 mod series;
 
 pub use alert::*;
+pub use incident::*;
 pub use place::*;
 pub use series::*;
 

@@ -1,25 +1,30 @@
 //! What the API asks for, fetched from the picture and the store. Nothing is decided here.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sitian_alert::Episode;
 use sitian_api::view::{
-    Aggregates, Alert, BasePage, BrokerHealth, Health, Latest, Measurement, Node, NodePage, Page, Phase,
-    Point, Readings, Rollup, Rule, Severity, StorageHealth,
+    Aggregates, Alert, BasePage, BrokerHealth, Gap, Health, Incident, Latest, Ledger, Measurement, Node,
+    NodePage, Page, Phase, Point, Readings, Rollup, Rule, Severity, StorageHealth,
 };
 use sitian_api::{
-    AlertsQuery, Backend, BackendError, GatewayFacts, LogEntry, PhaseFilter, PointFacts, Presenter,
-    ReadingsQuery,
+    AlertsQuery, Backend, BackendError, GatewayFacts, IncidentsQuery, LedgerQuery, LogEntry, PhaseFilter,
+    PointFacts, Presenter, ReadingsQuery,
 };
-use sitian_model::{BaseId, PointId, PointNo, Span, Timestamp};
-use sitian_series::{Series, Window, window};
-use sitian_store_embedded::{EpisodeFilter, PhaseFilter as StorePhase, Reader, StoreError};
+use sitian_ingest::PointEntry;
+use sitian_model::{BaseId, Epoch, EpochNo, GatewayId, PointId, PointNo, Span, Timestamp};
+use sitian_series::Series;
+use sitian_store_embedded::{
+    EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, Reader, StoreError,
+};
 use sitian_supervision::{Level, Territory};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admit::{Ask, now};
 use crate::board::{Board, BoardPoint};
+use crate::ledger::Promise;
 
 /// The centre as the API sees it.
 pub struct Centre {
@@ -82,7 +87,7 @@ fn facts(point: &BoardPoint) -> PointFacts<'_> {
     PointFacts { id: &point.entry.id, device: &point.entry.device, info: &point.entry.info }
 }
 
-fn unavailable(error: StoreError) -> BackendError {
+pub fn unavailable(error: StoreError) -> BackendError {
     BackendError::Unavailable(error.to_string())
 }
 
@@ -99,7 +104,7 @@ impl Backend for Centre {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             storage: StorageHealth {
                 healthy: board.storage_healthy,
-                bytes: std::fs::metadata(&self.storage).map_or(0, |file| file.len()),
+                bytes: bytes(&self.storage) + bytes(&write_ahead_log(&self.storage)),
                 readings: board.readings,
                 points: board.points.len() as u64,
                 committed_at: board.committed_at.map(|at| self.presenter.time(at)),
@@ -182,22 +187,42 @@ impl Backend for Centre {
     }
 
     fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError> {
-        let (no, interval_ms, since) = self.promise(id)?;
-        let page = self.reader.range(&self.presenter.range_query(no, query)?)?;
-        let whole = self.presenter.completeness_query(no, query.span, interval_ms);
-        let whole = self.promised(self.reader.aggregate(&whole)?, interval_ms, since);
+        let promise = self.promise(id)?;
+        let page = self.reader.range(&self.presenter.range_query(promise.no, query)?)?;
+        let whole = self.presenter.completeness_query(promise.no, query.span, promise.interval_ms);
+        let whole = self.promised(&whole, promise.interval_ms, promise.since)?;
         let board = self.board();
-        let point = board.points.get(&no).ok_or(BackendError::NotFound("point"))?;
+        let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
         Ok(self.presenter.readings(facts(point), &page, &whole, |no| board.epochs.get(&no).copied()))
     }
 
     fn aggregates(&self, id: &PointId, span: Span, window_ms: u64) -> Result<Aggregates, BackendError> {
-        let (no, interval_ms, since) = self.promise(id)?;
-        let query = self.presenter.aggregate_query(no, span, window_ms, interval_ms);
-        let windows = self.promised(self.reader.aggregate(&query)?, interval_ms, since);
+        let promise = self.promise(id)?;
+        let query = self.presenter.aggregate_query(promise.no, span, window_ms, promise.interval_ms);
+        let windows = self.promised(&query, promise.interval_ms, promise.since)?;
+        let missing = self.missing_of(&id.gateway, promise, span, &windows)?;
         let board = self.board();
-        let point = board.points.get(&no).ok_or(BackendError::NotFound("point"))?;
-        Ok(self.presenter.aggregates(facts(point), window_ms, &windows))
+        let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
+        Ok(self.presenter.aggregates(facts(point), window_ms, &windows, &missing))
+    }
+
+    fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError> {
+        self.count_ledger(query)
+    }
+
+    fn incidents(&self, query: &IncidentsQuery) -> Result<Page<Incident>, BackendError> {
+        let found = self.reader.incidents(&self.list_filter(query)?).map_err(unavailable)?;
+        Ok(page(found, query.limit, |one| one.id, |one| self.presenter.incident(one.id, &one.incident)))
+    }
+
+    fn gaps(&self, query: &IncidentsQuery) -> Result<Page<Gap>, BackendError> {
+        let found = self.reader.gaps(&self.list_filter(query)?).map_err(unavailable)?;
+        let board = self.board();
+        let show = |one: &GapStored| {
+            let epoch = board.epochs.get(&one.committed.epoch).copied();
+            self.presenter.gap(one.id, &one.gateway, &one.committed, epoch)
+        };
+        Ok(page(found, query.limit, |one| one.id, show))
     }
 
     fn alerts(&self, query: &AlertsQuery) -> Result<Page<Alert>, BackendError> {
@@ -217,11 +242,8 @@ impl Backend for Centre {
             before,
             limit: query.limit + 1,
         };
-        let mut episodes = self.reader.episodes(&filter).map_err(unavailable)?;
-        let more = episodes.len() > query.limit;
-        episodes.truncate(query.limit);
-        let next_cursor = episodes.last().filter(|_| more).map(|episode| episode.id.to_string());
-        Ok(Page { items: episodes.iter().map(|episode| self.alert_view(episode)).collect(), next_cursor })
+        let episodes = self.reader.episodes(&filter).map_err(unavailable)?;
+        Ok(page(episodes, query.limit, |episode| episode.id, |episode| self.alert_view(episode)))
     }
 
     fn acknowledge(&self, alert: u64, by: &str, note: &str) -> Result<Alert, BackendError> {
@@ -253,24 +275,69 @@ impl Backend for Centre {
 }
 
 impl Centre {
-    /// A point's number, how often it is polled in milliseconds, and since when.
-    fn promise(&self, id: &PointId) -> Result<(PointNo, u32, Timestamp), BackendError> {
+    /// What a point promises.
+    fn promise(&self, id: &PointId) -> Result<Promise, BackendError> {
         let board = self.board();
         let no = Self::number(&board, id)?;
-        let entry = board.points.get(&no).map(|point| (point.entry.info.interval_ms, point.entry.at));
-        let (interval_ms, since) = entry.ok_or(BackendError::NotFound("point"))?;
-        Ok((no, interval_ms, since))
+        board.points.get(&no).map(promise_of).ok_or(BackendError::NotFound("point"))
     }
 
-    /// Nothing was due before the point was registered.
-    fn promised(&self, mut windows: Vec<Window>, interval_ms: u32, since: Timestamp) -> Vec<Window> {
-        for window in windows.iter_mut().filter(|window| window.from < since) {
-            let due = Span { from: since.min(window.to), to: window.to };
-            // What came before, from the backlog of a gateway that was new, was due as well.
-            window.expected = Some(window::expected(due, interval_ms).max(window.count()));
-        }
-        windows
+    /// What the points that a gateway has now promise.
+    pub fn promises_of(&self, gateway: &GatewayId) -> Vec<Promise> {
+        let board = self.board();
+        let Some(gateway) = board.gateways.get(gateway) else { return Vec::new() };
+        gateway.points.iter().filter_map(|no| board.points.get(no)).map(promise_of).collect()
     }
+
+    /// The number of every epoch.
+    pub fn epoch_numbers(&self) -> HashMap<Epoch, EpochNo> {
+        self.board().epochs.iter().map(|(no, epoch)| (*epoch, *no)).collect()
+    }
+
+    /// What to list; gateways that stand nowhere are in sight of the first city.
+    fn list_filter(&self, query: &IncidentsQuery) -> Result<ListFilter, BackendError> {
+        let foreign = || BackendError::Invalid("cursor is none that an earlier answer gave".to_owned());
+        let city = |scope: &str| self.territory.root().is_some_and(|root| root.id == scope);
+        let gateways = match query.scope.as_deref() {
+            Some(scope) if !city(scope) => {
+                self.presenter.place(scope)?;
+                let below = self.territory.descendants(scope, 4);
+                Some(below.into_iter().flat_map(|node| node.gateways.iter().cloned()).collect())
+            }
+            _ => None,
+        };
+        Ok(ListFilter {
+            gateways,
+            since: query.from,
+            before: query.after.as_ref().map(|text| text.parse().map_err(|_| foreign())).transpose()?,
+            limit: query.limit + 1,
+        })
+    }
+}
+
+fn promise_of(point: &BoardPoint) -> Promise {
+    let PointEntry { no, info, at, .. } = &point.entry;
+    Promise { no: *no, interval_ms: info.interval_ms, since: *at }
+}
+
+/// A page of at most `limit` from a list that may hold one more.
+fn page<S, T>(mut list: Vec<S>, limit: usize, id: impl Fn(&S) -> u64, show: impl Fn(&S) -> T) -> Page<T> {
+    let more = list.len() > limit;
+    list.truncate(limit);
+    let next_cursor = list.last().filter(|_| more).map(|last| id(last).to_string());
+    Page { items: list.iter().map(show).collect(), next_cursor }
+}
+
+/// What SQLite writes beside the store's file.
+fn write_ahead_log(path: &std::path::Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Size of a file, 0 if it is not there.
+fn bytes(path: &std::path::Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 fn store_phase(filter: PhaseFilter) -> StorePhase {

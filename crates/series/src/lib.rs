@@ -18,11 +18,14 @@
 //!
 //! The room knows no files, sockets, clocks, threads or storage engines.
 //!
-//! Reading order: [`query`] (questions and answers), [`window`] (aggregation), [`contract`] (what every engine must do).
+//! Reading order: [`query`] (questions and answers), [`window`] (aggregation), [`missing`] (why a reading
+//! is not there), [`contract`] (what every engine must do).
 
 pub mod contract;
+pub mod missing;
 pub mod query;
 pub mod window;
 
+pub use missing::{Lack, Loss, Missing, Silence};
 pub use query::{Cursor, Page, QueryFault, RangeQuery, Series, SeriesError};
 pub use window::{AggregateQuery, Completeness, Window, WindowFold};

@@ -97,6 +97,6 @@ mod varint;
 pub use alerts::{EpisodeFilter, LogLine, PhaseFilter};
 pub use fault::StoreError;
 pub use reader::Reader;
-pub use registry::{GapStored, IncidentStored, QuarantineStored};
+pub use registry::{GapStored, IncidentStored, ListFilter, QuarantineStored};
 pub use store::{Extent, SealLimits, Store};
 pub use transaction::{Committed, Transaction};

@@ -13,7 +13,7 @@ use crate::chunk::{self, SPAN_MS_MAX};
 use crate::fault::StoreError;
 use crate::kept::Kept;
 use crate::merge::Merge;
-use crate::registry::{self, GapStored, IncidentStored, QuarantineStored};
+use crate::registry::{self, GapStored, IncidentStored, ListFilter, QuarantineStored};
 use crate::schema;
 use crate::store::Shared;
 
@@ -47,28 +47,28 @@ impl Reader {
         self.with(registry::epochs)
     }
 
-    /// Incidents, newest first, at most `limit`, only those with an id below `before`.
+    /// Incidents, newest first.
     ///
     /// # Errors
     /// As [`Self::restored`].
-    pub fn incidents(&self, before: Option<u64>, limit: usize) -> Result<Vec<IncidentStored>, StoreError> {
-        self.with(|connection| registry::incidents(connection, before, limit))
+    pub fn incidents(&self, filter: &ListFilter) -> Result<Vec<IncidentStored>, StoreError> {
+        self.with(|connection| registry::incidents(connection, filter))
     }
 
-    /// Committed gaps, newest first, at most `limit`, only those with an id below `before`.
+    /// Committed gaps, newest first.
     ///
     /// # Errors
     /// As [`Self::restored`].
-    pub fn gaps(&self, before: Option<u64>, limit: usize) -> Result<Vec<GapStored>, StoreError> {
-        self.with(|connection| registry::gaps(connection, before, limit))
+    pub fn gaps(&self, filter: &ListFilter) -> Result<Vec<GapStored>, StoreError> {
+        self.with(|connection| registry::gaps(connection, filter))
     }
 
-    /// What is in quarantine, newest first, at most `limit`, only what has an id below `before`.
+    /// What is in quarantine, newest first.
     ///
     /// # Errors
     /// As [`Self::restored`].
-    pub fn quarantine(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineStored>, StoreError> {
-        self.with(|connection| registry::quarantine(connection, before, limit))
+    pub fn quarantine(&self, filter: &ListFilter) -> Result<Vec<QuarantineStored>, StoreError> {
+        self.with(|connection| registry::quarantine(connection, filter))
     }
 
     /// The bytes behind one entry of the quarantine.

@@ -10,7 +10,7 @@ use crate::manifest;
 
 mod answers;
 
-pub use answers::{GapStored, IncidentStored, QuarantineStored};
+pub use answers::{GapStored, IncidentStored, ListFilter, QuarantineStored};
 pub(crate) use answers::{epochs, gaps, incidents, quarantine, raw, restored};
 
 /// Writes one effect; rows are written elsewhere.

@@ -14,7 +14,7 @@ use sitian_model::{
     PointNo, Timestamp,
 };
 use sitian_series::contract::{good, span};
-use sitian_store_embedded::{EpisodeFilter, PhaseFilter, Store, Transaction};
+use sitian_store_embedded::{EpisodeFilter, ListFilter, PhaseFilter, Store, Transaction};
 
 fn gateway(id: &str) -> GatewayId {
     GatewayId::new(id).expect("well-formed")
@@ -158,25 +158,38 @@ fn gaps_incidents_and_quarantine_are_listed_newest_first_in_pages() {
     writer.commit(&Transaction { effects, ..Transaction::default() }).expect("commits");
 
     let reader = writer.reader();
-    let found = reader.gaps(None, 10).expect("reads");
+    let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
+    let found = reader.gaps(&all).expect("reads");
     assert_eq!(found.iter().map(|g| g.committed).collect::<Vec<_>>(), [gaps[1], gaps[0]]);
     assert_eq!(found[0].gateway, gateway("gw-1"));
     let (mut kinds, mut before) = (Vec::new(), None);
     loop {
-        let page = reader.incidents(before, 4).expect("reads");
+        let page = reader.incidents(&ListFilter { before, limit: 4, ..all.clone() }).expect("reads");
         let Some(last) = page.last() else { break };
         before = Some(last.id);
         kinds.extend(page.iter().map(|stored| stored.incident.clone()));
     }
     kinds.reverse();
     assert_eq!(kinds, IncidentKind::ALL.map(incident));
-    let held = reader.quarantine(None, 10).expect("reads");
+    let held = reader.quarantine(&all).expect("reads");
     assert_eq!(
         (held.len(), held[0].range, held[0].form, held[0].bytes),
         (1, quarantined.range, Form::Record, 3)
     );
     assert_eq!(reader.quarantine_raw(held[0].id).expect("reads"), Some(vec![1, 2, 3]));
     assert_eq!(reader.quarantine_raw(99).expect("reads"), None);
+
+    for (gateways, since, found) in [
+        (vec!["gw-1", "gw-2"], None, 1),
+        (vec!["gw-2"], None, 0),
+        (vec![], None, 0),
+        (vec!["gw-1"], Some(10), 1),
+        (vec!["gw-1"], Some(11), 0),
+    ] {
+        let gateways = Some(gateways.into_iter().map(gateway).collect());
+        let filter = ListFilter { gateways, since: since.map(Timestamp), ..all.clone() };
+        assert_eq!(reader.quarantine(&filter).expect("reads").len(), found, "{filter:?}");
+    }
 }
 
 fn episode(id: u64, severity: Severity, phase: Phase, base: Option<&str>) -> Episode {

@@ -2,7 +2,7 @@
 
 use sitian_alert as alert;
 use sitian_model::{Epoch, EpochNo, PointId, PointNo, Quality, Row, Span, Timestamp};
-use sitian_series::{AggregateQuery, Completeness, Cursor, Page, RangeQuery, SeriesError, Window};
+use sitian_series::{AggregateQuery, Completeness, Cursor, Missing, Page, RangeQuery, SeriesError, Window};
 
 use super::{PointFacts, Presenter, episode};
 use crate::backend::{BackendError, ReadingsQuery};
@@ -98,8 +98,14 @@ impl Presenter {
         }
     }
 
-    /// The windows of a point.
-    pub fn aggregates(&self, point: PointFacts<'_>, window_ms: u64, windows: &[Window]) -> view::Aggregates {
+    /// The windows of a point, and why readings are missing in them.
+    pub fn aggregates(
+        &self,
+        point: PointFacts<'_>,
+        window_ms: u64,
+        windows: &[Window],
+        missing: &Missing,
+    ) -> view::Aggregates {
         let one = |window: &Window| view::Window {
             from: self.time(window.from),
             to: self.time(window.to),
@@ -119,6 +125,7 @@ impl Presenter {
             window_ms,
             items: windows.iter().map(one).collect(),
             completeness: completeness(windows),
+            missing: self.missing(missing),
         }
     }
 }

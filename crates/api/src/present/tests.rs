@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sitian_alert::{Acknowledgement, Episode, Phase, Severity, Subject, Vocabulary};
 use sitian_model::{BaseId, Cause, DeviceId, EpochNo, PointNo, Quality, Row, Span};
-use sitian_series::{AggregateQuery, Page, Window};
+use sitian_series::{AggregateQuery, Missing, Page, Window};
 
 use super::*;
 use crate::backend::{BackendError, ReadingsQuery};
@@ -150,7 +150,7 @@ fn readings_say_how_good_they_are_and_how_complete() {
     assert!(matches!(presenter.range_query(PointNo(1), &query("x")), Err(BackendError::Invalid(_))));
     let latest = presenter.latest(&id, &rows[1], NOW, Some(Severity::Red), None);
     assert_eq!((latest.age_ms, latest.cause.as_deref()), (1000, Some("timeout")));
-    let aggregates = presenter.aggregates(facts, 4000, &[whole]);
+    let aggregates = presenter.aggregates(facts, 4000, &[whole], &Missing::new());
     assert_eq!(json(&aggregates, "/items/0/bad"), json!({"timeout": 1}));
     assert_eq!(aggregates.items[0].mean, Some(2.5));
 }
@@ -181,9 +181,59 @@ fn queries_to_the_series_begin_where_the_span_begins() {
             .aggregates(
                 PointFacts { id: &point().0, device: &point().1, info: &point().2 },
                 1,
-                &[Window::empty(NOW, NOW.plus_ms(1))]
+                &[Window::empty(NOW, NOW.plus_ms(1))],
+                &[(sitian_series::Lack::GatewayDown, 3)].into()
             )
             .items[0]
             .bad
     );
+}
+
+#[test]
+fn every_incident_says_what_happened_and_what_to_do_in_both_languages() {
+    let presenter = presenter();
+    let (file, text) = sitian_supervision::territory::builtin();
+    let territory = Territory::parse(file, text).unwrap();
+    let base = territory.nodes().find(|node| !node.gateways.is_empty()).unwrap();
+    for kind in sitian_ingest::IncidentKind::ALL {
+        for (gateway, seqs, after) in [
+            (&base.gateways[0], Some((5, 7)), Some(NOW)),
+            (&sitian_model::GatewayId::new("stray").unwrap(), None, None),
+        ] {
+            let incident = sitian_ingest::Incident {
+                kind,
+                gateway: gateway.clone(),
+                epoch: None,
+                other: None,
+                seqs,
+                after,
+                at: NOW,
+            };
+            let view = serde_json::to_value(presenter.incident(7, &incident)).unwrap();
+            assert_eq!(view["kind"], json!(kind.word()));
+            let stray = gateway.as_str() == "stray";
+            assert_eq!(view["base"].is_null(), stray);
+            assert_eq!(view["breadcrumb"].as_array().unwrap().len(), if stray { 1 } else { 4 });
+            for part in ["sentence", "advice"] {
+                let (zh, en) = (view[part]["zh"].as_str().unwrap(), view[part]["en"].as_str().unwrap());
+                assert!(zh.ends_with('。') && en.ends_with('.'), "{zh} {en}");
+                assert!(!en.contains(|c: char| c > '\u{2e80}'), "{en}");
+                assert_eq!(
+                    part == "sentence",
+                    zh.contains(gateway.as_str()) && en.contains(gateway.as_str())
+                );
+            }
+        }
+    }
+    let lost = sitian_ingest::Incident {
+        kind: sitian_ingest::IncidentKind::PossibleLoss,
+        gateway: base.gateways[0].clone(),
+        epoch: None,
+        other: None,
+        seqs: Some((5, 7)),
+        after: Some(NOW),
+        at: NOW,
+    };
+    let zh = json(&presenter.incident(1, &lost), "/sentence/zh");
+    assert!(zh.as_str().unwrap().contains("05-04 06:30 之后可能有 3 条记录"), "{zh}");
 }

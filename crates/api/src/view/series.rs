@@ -175,6 +175,9 @@ pub struct Aggregates {
     pub items: Vec<Window>,
     /// Of the whole span.
     pub completeness: Completeness,
+    /// Readings missing in the whole span by reason, as in the completeness ledger.
+    #[schema(example = json!({"timeout": 120, "gateway_down": 43}))]
+    pub missing: BTreeMap<String, u64>,
 }
 
 /// `event: reading` of the live stream: what is new, at most one entry per point.

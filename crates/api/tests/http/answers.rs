@@ -1,9 +1,9 @@
 //! What is asked well is answered well.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{get, send};
-use crate::world::{POINT, served};
+use crate::world::{POINT, Served, served};
 
 #[tokio::test]
 async fn every_route_answers() {
@@ -49,14 +49,51 @@ async fn every_route_answers() {
         ),
         ("/api/v1/alerts?phase=resolved".to_owned(), "/log_cursor", json!("1")),
     ] {
-        let answer = get(served.at, &target).await;
-        assert_eq!(answer.status, 200, "{target} {}", answer.text());
-        assert_eq!(answer.header("content-type"), Some("application/json"), "{target}");
-        assert_eq!(
-            answer.json().pointer(pointer),
-            (expected != json!(null) || pointer.ends_with("29")).then_some(&expected),
-            "{target}"
-        );
+        check(&served, &target, pointer, &expected).await;
+    }
+}
+
+/// The answer is good JSON and holds `expected` at `pointer`; null stands for nothing there.
+async fn check(served: &Served, target: &str, pointer: &str, expected: &Value) {
+    let answer = get(served.at, target).await;
+    assert_eq!(answer.status, 200, "{target} {}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{target}");
+    let there = !expected.is_null() || pointer.ends_with("29");
+    assert_eq!(answer.json().pointer(pointer), there.then_some(expected), "{target}");
+}
+
+#[tokio::test]
+async fn incidents_gaps_and_the_ledger_answer() {
+    let served = served().await;
+    let point = format!("/api/v1/points/{POINT}");
+    for (target, pointer, expected) in [
+        ("/api/v1/incidents?scope=zhangye&limit=5".to_owned(), "/items/0/kind", json!("clone")),
+        ("/api/v1/incidents?from=2026-05-05T00:00:00Z".to_owned(), "/items/0", json!(null)),
+        ("/api/v1/incidents?cursor=3".to_owned(), "/items/0", json!(null)),
+        ("/api/v1/gaps?scope=ganzhou".to_owned(), "/items/0/reason", json!("evicted")),
+        ("/api/v1/gaps".to_owned(), "/next_cursor", json!("2")),
+        ("/api/v1/completeness?scope=zhangye".to_owned(), "/window_ms", json!(86_400_000)),
+        ("/api/v1/completeness?scope=zhangye&window=1h".to_owned(), "/window_ms", json!(3_600_000)),
+        ("/api/v1/completeness?scope=zhangye".to_owned(), "/items/1", json!(null)),
+        ("/api/v1/completeness?scope=ganzhou&depth=1".to_owned(), "/items/2/id", json!("shajing")),
+        (
+            "/api/v1/completeness?scope=base-1&from=2026-05-04T06:10:00%2B08:00&window=1h".to_owned(),
+            "/items/0/from",
+            json!("2026-05-04T06:00:00.000+08:00"),
+        ),
+        (
+            "/api/v1/completeness?scope=base-1&window=1m".to_owned(),
+            "/items/0/to",
+            json!("2026-05-04T06:29:55.000+08:00"),
+        ),
+        (
+            "/api/v1/completeness?scope=base-1".to_owned(),
+            "/items/0/missing",
+            json!({"timeout": 120, "gateway_down": 43}),
+        ),
+        (format!("{point}/aggregates?window=1d"), "/missing/timeout", json!(2)),
+    ] {
+        check(&served, &target, pointer, &expected).await;
     }
 }
 

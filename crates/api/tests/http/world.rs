@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sitian_api::backend::{AlertsQuery, Backend, BackendError, LogEntry, ReadingsQuery};
+use sitian_api::backend::{
+    AlertsQuery, Backend, BackendError, IncidentsQuery, LedgerQuery, LogEntry, ReadingsQuery,
+};
 use sitian_api::view::*;
 use sitian_api::{Live, Settings, Zone};
 use sitian_model::{PointId, Span, Timestamp};
@@ -337,7 +339,67 @@ impl Backend for World {
             window_ms,
             items: (0..count).map(window).collect(),
             completeness: Completeness { expected: 4 * count, stored: 3 * count, ratio: Some(0.75) },
+            missing: [("timeout".to_owned(), count)].into(),
         })
+    }
+
+    fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError> {
+        let scope = node(&query.scope)?.id;
+        if query.span.to.since_ms(query.span.from) > 30 * 86_400_000 {
+            return Err(BackendError::TooWide("ask for a shorter span".to_owned()));
+        }
+        let below = children(&scope).into_iter().map(str::to_owned).filter(|_| query.depth > 0);
+        let entry = |id: String| LedgerEntry {
+            id,
+            from: Zone::default().show(query.span.from),
+            to: Zone::default().show(query.span.to),
+            expected: 3600,
+            stored: 3437,
+            missing: [("timeout".to_owned(), 120), ("gateway_down".to_owned(), 43)].into(),
+        };
+        let items = std::iter::once(scope.clone()).chain(below).map(entry).collect();
+        Ok(Ledger { window_ms: query.window_ms, items })
+    }
+
+    fn incidents(&self, query: &IncidentsQuery) -> Result<Page<Incident>, BackendError> {
+        query.scope.as_deref().map(node).transpose()?;
+        let incident = Incident {
+            id: 3,
+            kind: IncidentKind::Clone,
+            gateway: "gw-1".to_owned(),
+            base: None,
+            breadcrumb: breadcrumb("zhangye")?,
+            epoch: Some("8f14e45fceea167a5a36dedd4bea2543".to_owned()),
+            other_epoch: None,
+            first_seq: None,
+            last_seq: None,
+            after: None,
+            at: time(0),
+            sentence: Name::default(),
+            advice: Name::default(),
+        };
+        let late = query.from.is_some_and(|from| from > NOW);
+        let items = if late || query.after.is_some() { Vec::new() } else { vec![incident] };
+        Ok(Page { items, next_cursor: None })
+    }
+
+    fn gaps(&self, query: &IncidentsQuery) -> Result<Page<Gap>, BackendError> {
+        query.scope.as_deref().map(node).transpose()?;
+        let gap = Gap {
+            id: 2,
+            gateway: "gw-1".to_owned(),
+            base: None,
+            breadcrumb: breadcrumb("zhangye")?,
+            reason: GapReason::Evicted,
+            epoch: "8f14e45fceea167a5a36dedd4bea2543".to_owned(),
+            first_seq: 10,
+            last_seq: 19,
+            count: 10,
+            from: Some(time(-60_000)),
+            to: None,
+            at: time(0),
+        };
+        Ok(Page { items: vec![gap], next_cursor: Some("2".to_owned()) })
     }
 
     fn alerts(&self, query: &AlertsQuery) -> Result<Page<Alert>, BackendError> {

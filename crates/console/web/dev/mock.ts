@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Plugin } from "vite";
 import { points, windows } from "./field.ts";
 import { node, nodes, path } from "./territory.ts";
-import { alerts, gateways, latest, rollup, rollups } from "./world.ts";
+import { alerts, gateways, incidents, latest, ledger, missing, rollup, rollups } from "./world.ts";
 
 const POLICY =
   "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -22,6 +22,8 @@ function answer(url: URL): unknown {
   if (what === "tree") return { items: nodes };
   if (what === "rollups" && node(q.get("scope") ?? "")) return { at, items: rollups(q.get("scope")!, Number(q.get("depth") ?? 0)) };
   if (what === "alerts") return { items: scoped(q.get("scope")).filter((a) => q.get("phase") !== "open" || a.phase !== "resolved").toReversed(), next_cursor: null, log_cursor: String(cursor) };
+  if (what === "incidents") return { items: incidents.filter((i) => i.breadcrumb.some((c) => c.id === q.get("scope"))), next_cursor: null };
+  if (what === "completeness" && node(q.get("scope") ?? "")) return { window_ms: 3_600_000, items: [ledger(q.get("scope")!, q.get("from")!, q.get("to")!)] };
   if (what === "bases" && node(id)?.level === "base") {
     if (more === "points") return { items: points.filter((p) => p.base === id).map(({ kind, seed, base, ...point }) => point) };
     if (more === "latest") return { at, items: latest(id, q.get("sparkline") === "true") };
@@ -34,7 +36,7 @@ function answer(url: URL): unknown {
     const width = Number(count) * UNITS[unit!]!;
     const items = windows(point, Date.parse(q.get("from")!), Math.min(Date.parse(q.get("to")!), Date.now()), width);
     const [expected, stored] = [items.reduce((s, w) => s + w.expected, 0), items.reduce((s, w) => s + w.count, 0)];
-    return { point: point.id, unit: point.unit, window_ms: width, items, completeness: { expected, stored, ratio: stored / expected } };
+    return { point: point.id, unit: point.unit, window_ms: width, items, completeness: { expected, stored, ratio: stored / expected }, missing: missing(items) };
   }
   return null;
 }

@@ -1,6 +1,6 @@
 // The fake centre: alerts, roll-ups and newest readings over the fake field.
 
-import type { Alert, AlertCounts, Gateway, Latest, Rollup, Severity } from "../src/api/view.ts";
+import type { Alert, AlertCounts, Gateway, Incident, Latest, LedgerEntry, Missing, Rollup, Severity, Window } from "../src/api/view.ts";
 import { weight } from "../src/logic/state.ts";
 import { causeAt, DEAD_DEVICE, DRIFT, DRIFT_SINCE, FROST, FROST_SINCE, INTERVAL_MS, points, SILENT_GATEWAY, SILENT_SINCE, valueAt, windows, type FakePoint } from "./field.ts";
 import { basesUnder, node, nodes, path } from "./territory.ts";
@@ -131,3 +131,39 @@ export const gateways = (base: string): Gateway[] =>
       devices: devices.map((p) => ({ id: p.device, name: p.device_name, place: p.place, profile: "rs-485-soil-7in1", bus: "rs485-1" })),
     };
   });
+
+/** What windows lack, by reason: what no row explains is the gateway's silence. */
+export function missing(items: Window[]): Missing {
+  const sums: Missing = {};
+  for (const window of items) {
+    const told = Object.entries(window.bad);
+    const rest = window.expected - window.count - told.reduce((sum, [, n]) => sum + n, 0);
+    for (const [cause, n] of [...told, ["gateway_down", rest] as const]) if (n > 0) sums[cause] = (sums[cause] ?? 0) + n;
+  }
+  return sums;
+}
+
+export function ledger(id: string, from: string, to: string): LedgerEntry {
+  const bases = basesUnder(id);
+  const items = points.filter((p) => bases.some((b) => b.id === p.base)).flatMap((p) => windows(p, Date.parse(from), Date.parse(to), 3_600_000));
+  const sum = (of: (w: Window) => number) => items.reduce((total, w) => total + of(w), 0);
+  return { id, from, to, expected: sum((w) => w.expected), stored: sum((w) => w.count), missing: missing(items) };
+}
+
+export const incidents: Incident[] = process.env.SITIAN_CALM ? [] : [
+  {
+    id: 1,
+    kind: "clone",
+    gateway: "gw-5-01",
+    base: { id: "base-5", name: node("base-5")!.name },
+    breadcrumb: path("base-5").map(({ id, level, name }) => ({ id, level, name })),
+    epoch: null,
+    other_epoch: null,
+    first_seq: null,
+    last_seq: null,
+    after: null,
+    at: iso(now - 5 * 3_600_000),
+    sentence: { zh: "两台设备同时以 gw-5-01 的名义上传。两边的读数都已入库。", en: "Two machines upload as gw-5-01 at once. The readings of both are stored." },
+    advice: { zh: "找出另一台设备并停用。", en: "Find the other machine and switch it off." },
+  },
+];

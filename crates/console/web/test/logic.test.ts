@@ -1,11 +1,13 @@
 import { describe, expect, test } from "vitest";
-import type { Alert, Rollup, Window } from "../src/api/view.ts";
+import type { Alert, Incident, Rollup, Window } from "../src/api/view.ts";
 import { scale } from "../src/chart/options.ts";
 import { age, stale } from "../src/logic/age.ts";
 import { bytes, figure, hourMinute, percent, plain } from "../src/logic/figures.ts";
 import { overlap, placeLabels, spread, type Disc } from "../src/logic/placement.ts";
 import { graticule, project, roundStep } from "../src/logic/projection.ts";
-import { isolated, lack, missingByCause, stretches, windowFor } from "../src/logic/series.ts";
+import { missingInWords } from "../src/i18n/index.ts";
+import { told } from "../src/state/trust.ts";
+import { isolated, lack, mostFirst, stretches, windowFor } from "../src/logic/series.ts";
 import { byNeed, byUrgency, tone } from "../src/logic/state.ts";
 
 test("ages are said as a person would", () => {
@@ -134,8 +136,20 @@ describe("series", () => {
     expect(runs.map((r) => [r.cause, r.missing])).toEqual([[null, 0], ["timeout", 120], [null, 0]]);
     expect(runs[1]!.to - runs[1]!.from).toBe(120_000);
   });
-  test("missing readings are summed by cause", () => {
-    expect(missingByCause([window(0, 0), window(1, 20, { timeout: 40 })])).toEqual([["not_received", 60], ["timeout", 40]]);
+  test("the most frequent reasons come first, and the rest is one", () => {
+    const missing = { timeout: 40, gateway_down: 60, checksum: 3, unknown: 2 };
+    expect(mostFirst(missing, 3)).toEqual([["gateway_down", 60], ["timeout", 40], ["", 5]]);
+    expect(mostFirst(missing).length).toBe(4);
+    expect(mostFirst({})).toEqual([]);
+  });
+  test("what is missing is said in one line", () => {
+    expect(missingInWords({ timeout: 1200, gateway_down: 43 })).toBe("缺 1,243 条：设备无应答 1,200 · 网关离线 43");
+    expect(missingInWords({})).toBe("");
+  });
+  test("incidents of one kind at one gateway are told once", () => {
+    const incident = (id: number, kind: string, gateway: string) => ({ id, kind, gateway }) as Incident;
+    const list = told([incident(9, "clone", "a"), incident(8, "gap", "a"), incident(7, "clone", "a"), incident(6, "clone", "b")]);
+    expect(list.map(({ last, times }) => [last.id, times])).toEqual([[9, 2], [8, 1], [6, 1]]);
   });
   test("a value between two holes is drawn as a point", () => {
     expect(isolated([null, 1, null, 2, 3])).toEqual([false, true, false, false, false]);

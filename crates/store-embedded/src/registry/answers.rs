@@ -1,6 +1,6 @@
 //! Reads the registry back: for a restart and for people.
 
-use rusqlite::{Connection, OptionalExtension, Row as Line, params};
+use rusqlite::{Connection, OptionalExtension, Row as Line};
 use sitian_ingest::{
     EpochEntry, EpochState, Form, GapCommitted, Incident, IncidentKind, PointEntry, Restored, RestoredEpoch,
 };
@@ -12,6 +12,32 @@ use sitian_model::{
 use super::{gateway, label, seq, time};
 use crate::fault::StoreError;
 use crate::manifest;
+
+/// Which incidents, gaps or entries of the quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Of these gateways; of all if `None`.
+    pub gateways: Option<Vec<GatewayId>>,
+    /// Noticed, by the server's clock, at this moment or later; whenever if `None`.
+    pub since: Option<Timestamp>,
+    /// Only those with a smaller id: the last of the page before.
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl ListFilter {
+    /// Values of the parameters that every list has: id below, noticed since, gateways, at most.
+    fn values(&self) -> (i64, i64, Option<String>, i64) {
+        let list = |gateways: &Vec<GatewayId>| {
+            // Ids need no escaping: their alphabet has neither quotes nor backslashes.
+            let ids: Vec<String> = gateways.iter().map(|id| format!("\"{id}\"")).collect();
+            format!("[{}]", ids.join(","))
+        };
+        let since = self.since.map_or(i64::MIN, |at| at.0);
+        (clamp(self.before), since, self.gateways.as_ref().map(list), clamp(Some(self.limit as u64)))
+    }
+}
 
 /// A committed gap, with the names that people know.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,17 +123,17 @@ pub(crate) fn epochs(connection: &Connection) -> Result<Vec<EpochEntry>, StoreEr
     )
 }
 
-/// Incidents before a number, newest first.
+/// Incidents, newest first.
 pub(crate) fn incidents(
     connection: &Connection,
-    before: Option<u64>,
-    limit: usize,
+    filter: &ListFilter,
 ) -> Result<Vec<IncidentStored>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT i.id, i.kind, g.id, i.label, i.other, i.first_seq, i.last_seq, i.after_ms, i.at_ms FROM incident i
-         JOIN gateway g ON g.no = i.gateway WHERE i.id < ?1 ORDER BY i.id DESC LIMIT ?2",
+         JOIN gateway g ON g.no = i.gateway WHERE i.id < ?1 AND i.at_ms >= ?2
+         AND (?3 IS NULL OR g.id IN (SELECT value FROM json_each(?3))) ORDER BY i.id DESC LIMIT ?4",
     )?;
-    let mut lines = statement.query(params![clamp(before), clamp(Some(limit as u64))])?;
+    let mut lines = statement.query(filter.values())?;
     let mut found = Vec::new();
     while let Some(line) = lines.next()? {
         let word: String = line.get(1)?;
@@ -127,17 +153,14 @@ pub(crate) fn incidents(
     Ok(found)
 }
 
-/// Gaps before a number, newest first.
-pub(crate) fn gaps(
-    connection: &Connection,
-    before: Option<u64>,
-    limit: usize,
-) -> Result<Vec<GapStored>, StoreError> {
+/// Gaps, newest first.
+pub(crate) fn gaps(connection: &Connection, filter: &ListFilter) -> Result<Vec<GapStored>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT x.id, g.id, x.epoch, x.first_seq, x.last_seq, x.reason, x.from_ms, x.to_ms, x.at_ms FROM gap x
-         JOIN epoch e ON e.no = x.epoch JOIN gateway g ON g.no = e.gateway WHERE x.id < ?1 ORDER BY x.id DESC LIMIT ?2",
+         JOIN epoch e ON e.no = x.epoch JOIN gateway g ON g.no = e.gateway WHERE x.id < ?1 AND x.at_ms >= ?2
+         AND (?3 IS NULL OR g.id IN (SELECT value FROM json_each(?3))) ORDER BY x.id DESC LIMIT ?4",
     )?;
-    let mut lines = statement.query(params![clamp(before), clamp(Some(limit as u64))])?;
+    let mut lines = statement.query(filter.values())?;
     let mut found = Vec::new();
     while let Some(line) = lines.next()? {
         let word: String = line.get(5)?;
@@ -160,17 +183,17 @@ pub(crate) fn gaps(
     Ok(found)
 }
 
-/// What is in quarantine before a number, newest first.
+/// What is in quarantine, newest first.
 pub(crate) fn quarantine(
     connection: &Connection,
-    before: Option<u64>,
-    limit: usize,
+    filter: &ListFilter,
 ) -> Result<Vec<QuarantineStored>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT q.id, g.id, q.label, q.first_seq, q.end_seq, q.form, q.reason, length(q.raw), q.at_ms FROM quarantine q
-         JOIN gateway g ON g.no = q.gateway WHERE q.id < ?1 ORDER BY q.id DESC LIMIT ?2",
+         JOIN gateway g ON g.no = q.gateway WHERE q.id < ?1 AND q.at_ms >= ?2
+         AND (?3 IS NULL OR g.id IN (SELECT value FROM json_each(?3))) ORDER BY q.id DESC LIMIT ?4",
     )?;
-    let mut lines = statement.query(params![clamp(before), clamp(Some(limit as u64))])?;
+    let mut lines = statement.query(filter.values())?;
     let mut found = Vec::new();
     while let Some(line) = lines.next()? {
         let seqs = seq(line, 3)?.zip(seq(line, 4)?);

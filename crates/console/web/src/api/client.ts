@@ -1,6 +1,6 @@
 // One function per question the console asks.
 
-import type { Aggregates, Alert, BasePage, Latest, Node, Point, Problem, Rollup, Rule } from "./view";
+import type { Aggregates, Alert, BasePage, Incident, Latest, LedgerEntry, Node, Point, Problem, Rollup, Rule } from "./view";
 
 const ROOT = "/api/v1";
 const TIMEOUT_MS = 15_000;
@@ -41,6 +41,11 @@ export const aggregates = (point: string, from: Date, to: Date, window: string) 
   ask<Aggregates>(
     `/points/${pointPath(point)}/aggregates?${query({ from: from.toISOString(), to: to.toISOString(), window })}`,
   );
+
+export const incidents = (scope: string, from: Date) => ask<{ items: Incident[] }>(`/incidents?${query({ scope, from: from.toISOString(), limit: 200 })}`);
+/** One entry: the whole span of one place. */
+export const completeness = (scope: string, from: Date, to: Date) =>
+  ask<{ items: LedgerEntry[] }>(`/completeness?${query({ scope, from: from.toISOString(), to: to.toISOString() })}`);
 
 export const openAlerts = (scope: string) => ask<{ items: Alert[]; log_cursor: string }>(`/alerts?${query({ scope, phase: "open", limit: 500 })}`);
 export const allAlerts = (scope: string) => ask<{ items: Alert[] }>(`/alerts?${query({ scope, limit: 500 })}`);

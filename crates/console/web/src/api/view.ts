@@ -104,6 +104,28 @@ export interface Aggregates {
   window_ms: number;
   items: Window[];
   completeness: Completeness;
+  missing: Missing;
+}
+
+/** Missing readings by reason. */
+export type Missing = Record<string, number>;
+
+export interface LedgerEntry { id: string; from: string; to: string; expected: number; stored: number; missing: Missing }
+
+export interface Incident {
+  id: number;
+  kind: "clone" | "fork" | "possible_loss" | "card_lost" | "server_restored" | "quarantined" | "gap" | "manifest_conflict" | "quota";
+  gateway: string;
+  base: { id: string; name: Name } | null;
+  breadcrumb: Crumb[];
+  epoch: string | null;
+  other_epoch: string | null;
+  first_seq: number | null;
+  last_seq: number | null;
+  after: string | null;
+  at: string;
+  sentence: Name;
+  advice: Name;
 }
 
 export interface Rule {

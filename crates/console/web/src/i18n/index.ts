@@ -1,8 +1,9 @@
 // The language of the console: Chinese first, English at a touch, remembered on this device.
 
 import { ref, watchEffect } from "vue";
-import type { Name } from "../api/view";
+import type { Missing, Name } from "../api/view";
 import { age, type Age } from "../logic/age";
+import { mostFirst } from "../logic/series";
 import { en } from "./en";
 import { zh, type Key } from "./zh";
 
@@ -43,3 +44,11 @@ export const lasting = (ms: number): string => say("span", age(ms));
 
 /** A cause in words; a word this console does not know yet is shown as it is. */
 export const causeInWords = (cause: string): string => (`cause.${cause}` in zh ? t(`cause.${cause}` as Key) : cause);
+
+/** `缺 163 条：设备无应答 120 · 网关离线 43`; empty if nothing is missing. */
+export function missingInWords(missing: Missing, countMax?: number): string {
+  const reasons = mostFirst(missing, countMax);
+  const count = reasons.reduce((sum, [, n]) => sum + n, 0);
+  const say = ([reason, n]: [string, number]) => `${reason ? causeInWords(reason) : t("missing.rest")} ${n.toLocaleString("en")}`;
+  return count ? t("chart.missing", { count: count.toLocaleString("en"), causes: reasons.map(say).join(" · ") }) : "";
+}

@@ -1,6 +1,6 @@
 // What a chart needs to know about windows: how wide to ask, where the holes are, and why.
 
-import type { Window } from "../api/view";
+import type { Missing, Window } from "../api/view";
 
 export const RANGES = { "1h": 3_600_000, "6h": 21_600_000, "24h": 86_400_000, "7d": 604_800_000, "30d": 2_592_000_000 } as const;
 export type Range = keyof typeof RANGES;
@@ -58,18 +58,11 @@ export function stretches(windows: Window[]): Stretch[] {
   return runs;
 }
 
-/** Missing readings by cause over all windows, most first. */
-export function missingByCause(windows: Window[]): [string, number][] {
-  const sums = new Map<string, number>();
-  for (const window of windows) {
-    let untold = Math.max(window.expected - window.count, 0);
-    for (const [cause, n] of Object.entries(window.bad)) {
-      sums.set(cause, (sums.get(cause) ?? 0) + n);
-      untold -= n;
-    }
-    if (untold > 0) sums.set("not_received", (sums.get("not_received") ?? 0) + untold);
-  }
-  return [...sums].sort((a, b) => b[1] - a[1]);
+/** Missing readings by reason, most first; behind the first `count_max` reasons the others are one: `""`. */
+export function mostFirst(missing: Missing, countMax = Infinity): [string, number][] {
+  const all = Object.entries(missing).sort((a, b) => b[1] - a[1]);
+  if (all.length <= countMax) return all;
+  return [...all.slice(0, countMax - 1), ["", all.slice(countMax - 1).reduce((sum, [, n]) => sum + n, 0)]];
 }
 
 /** True where a value has no neighbour to draw a line to. */

@@ -1,0 +1,213 @@
+//! Incidents and gaps in plain words: what happened, and what to do about it.
+
+use std::collections::BTreeMap;
+
+use sitian_ingest::{GapCommitted, Incident, IncidentKind};
+use sitian_model::{Epoch, GapReason, GatewayId, Timestamp};
+use sitian_series::Missing;
+
+use super::{Presenter, name};
+use crate::view::{self, Name};
+
+impl Presenter {
+    /// An incident with its number.
+    pub fn incident(&self, id: u64, incident: &Incident) -> view::Incident {
+        let (base, breadcrumb) = self.stand(&incident.gateway);
+        let (sentence, advice) = self.in_words(incident);
+        view::Incident {
+            id,
+            kind: kind(incident.kind),
+            gateway: incident.gateway.to_string(),
+            base,
+            breadcrumb,
+            epoch: incident.epoch.map(|epoch| epoch.to_string()),
+            other_epoch: incident.other.map(|epoch| epoch.to_string()),
+            first_seq: incident.seqs.map(|(first, _)| first),
+            last_seq: incident.seqs.map(|(_, last)| last),
+            after: incident.after.map(|at| self.time(at)),
+            at: self.time(incident.at),
+            sentence,
+            advice,
+        }
+    }
+
+    /// A committed gap with its number; `epoch` is the label behind its epoch's number, if that is known.
+    pub fn gap(
+        &self,
+        id: u64,
+        gateway: &GatewayId,
+        committed: &GapCommitted,
+        epoch: Option<Epoch>,
+    ) -> view::Gap {
+        let (base, breadcrumb) = self.stand(gateway);
+        let gap = &committed.gap;
+        view::Gap {
+            id,
+            gateway: gateway.to_string(),
+            base,
+            breadcrumb,
+            reason: match gap.reason {
+                GapReason::Evicted => view::GapReason::Evicted,
+                GapReason::Damaged => view::GapReason::Damaged,
+                GapReason::Trimmed => view::GapReason::Trimmed,
+            },
+            epoch: epoch.map_or_else(String::new, |epoch| epoch.to_string()),
+            first_seq: gap.first,
+            last_seq: gap.last,
+            count: count(gap.first, gap.last),
+            from: gap.span.map(|span| self.time(span.from)),
+            to: gap.span.map(|span| self.time(span.to)),
+            at: self.time(committed.at),
+        }
+    }
+
+    /// Missing readings by the word of their reason.
+    pub fn missing(&self, missing: &Missing) -> BTreeMap<String, u64> {
+        missing.iter().map(|(lack, n)| (lack.word().to_owned(), *n)).collect()
+    }
+
+    /// The base of a gateway and the way there. What belongs to no base is in sight of the first city.
+    fn stand(&self, gateway: &GatewayId) -> (Option<view::BaseRef>, Vec<view::Crumb>) {
+        match self.territory.base_of(gateway) {
+            Some(base) => {
+                let at = view::BaseRef { id: base.id.clone(), name: name(&base.name_zh, &base.name_en) };
+                (Some(at), self.breadcrumb(&base.id))
+            }
+            None => (None, self.territory.root().map(|root| self.breadcrumb(&root.id)).unwrap_or_default()),
+        }
+    }
+
+    fn in_words(&self, incident: &Incident) -> (Name, Name) {
+        let gateway = &incident.gateway;
+        let (n_zh, n_en) = match incident.seqs {
+            Some((first, last)) => {
+                let n = count(first, last);
+                (format!("{n} 条记录"), if n == 1 { "1 record".to_owned() } else { format!("{n} records") })
+            }
+            None => ("一部分记录".to_owned(), "some records".to_owned()),
+        };
+        let (after_zh, after_en) = match incident.after {
+            Some(at) => (format!("{} 之后", self.moment(at)), format!("after {}", self.moment(at))),
+            None => ("某一时刻之后".to_owned(), "after some moment".to_owned()),
+        };
+        let (zh, en) = match incident.kind {
+            IncidentKind::Clone => (
+                format!("两台设备同时以 {gateway} 的名义上传。两边的读数都已入库，但混在同一组测点里。"),
+                format!(
+                    "Two machines upload as {gateway} at once. The readings of both are stored, but under the same points."
+                ),
+            ),
+            IncidentKind::Fork => (
+                format!("{gateway} 的程序被复制，两份接着写同一段编号。后到的没有入库，原始数据已留存。"),
+                format!(
+                    "The program of {gateway} was copied while running, and both copies write the same numbers. What came second was not stored; its bytes are kept."
+                ),
+            ),
+            IncidentKind::PossibleLoss => (
+                format!("{gateway} 的存储卡被更换或清空，{after_zh}可能有 {n_zh}没来得及上传。"),
+                format!(
+                    "The card of {gateway} was replaced or wiped; {n_en} taken {after_en} may not have been uploaded."
+                ),
+            ),
+            IncidentKind::CardLost => (
+                format!("{gateway} 重启后，存储卡上少了 {n_zh}。已上传的不受影响。"),
+                format!("After a restart the card of {gateway} lacks {n_en}. What was uploaded is safe."),
+            ),
+            IncidentKind::ServerRestored => (
+                format!("中心曾从备份恢复，不再记得 {gateway} 的 {n_zh}，网关正在重新上传。"),
+                format!(
+                    "The centre was restored from a backup and had forgotten {n_en} of {gateway}; the gateway uploads them again."
+                ),
+            ),
+            IncidentKind::Quarantined => (
+                format!("{gateway} 发来的 {n_zh}无法识读，没有计入读数，原始数据已留存。"),
+                format!(
+                    "{gateway} sent {n_en} that could not be read. They do not count as readings; their bytes are kept."
+                ),
+            ),
+            IncidentKind::Gap => (
+                format!("{gateway} 的 {n_zh}确定缺失：缓存写满、存储卡损坏，或已在两边清除。"),
+                format!(
+                    "{gateway} has definitely lost {n_en}: its spool was full, its card damaged, or both sides had let go of them."
+                ),
+            ),
+            IncidentKind::ManifestConflict => (
+                format!("{gateway} 在同一次运行中报来两份不同的测点表，以先到的为准。"),
+                format!(
+                    "{gateway} sent two different lists of points in one run; the first one stays in force."
+                ),
+            ),
+            IncidentKind::Quota => (
+                format!("{gateway} 重启过于频繁，或登记的测点过多，超出的部分没有接收。"),
+                format!(
+                    "{gateway} restarts too often or names too many points; what was too much was not taken."
+                ),
+            ),
+        };
+        (name(&zh, &en), advice(incident.kind))
+    }
+
+    /// `11-22 14:02` in the server's zone.
+    fn moment(&self, at: Timestamp) -> String {
+        let text = self.time(at).0;
+        let part = |range| text.get(range).unwrap_or_default();
+        format!("{} {}", part(5..10), part(11..16))
+    }
+}
+
+fn advice(kind: IncidentKind) -> Name {
+    let (zh, en) = match kind {
+        IncidentKind::Clone => (
+            "找出另一台设备并停用，或在它的配置里改用自己的网关编号。",
+            "Find the other machine and switch it off, or give it a gateway id of its own.",
+        ),
+        IncidentKind::Fork => (
+            "停掉多余的一份（常见于恢复虚拟机快照）。网关会自动换编号重传。",
+            "Stop the extra copy (often a restored machine snapshot). The gateway relabels and sends again by itself.",
+        ),
+        IncidentKind::PossibleLoss => (
+            "若旧卡还在，插回去通电，会自动补传；找不到则按缺测处理。",
+            "If the old card still exists, put it back and power up: it uploads by itself. Otherwise treat the span as missing.",
+        ),
+        IncidentKind::CardLost => (
+            "存储卡可能将坏，请备一张工业级卡更换，并检查供电是否骤断。",
+            "The card may be failing: replace it with an industrial one, and check for sudden power cuts.",
+        ),
+        IncidentKind::ServerRestored => (
+            "不用处理。比网关保留期更早的读数会显示为缺失。",
+            "Nothing to do. Readings older than what the gateway keeps will show as missing.",
+        ),
+        IncidentKind::Quarantined => (
+            "核对网关与中心的程序版本；中心升级后可重新识读。",
+            "Compare the versions of gateway and centre; after an upgrade of the centre they can be read again.",
+        ),
+        IncidentKind::Gap => (
+            "若断网时间过长，请加大缓存上限；否则检查存储卡。",
+            "If the link was down for long, allow a larger spool; otherwise check the card.",
+        ),
+        IncidentKind::ManifestConflict => ("重启该网关的程序。", "Restart the program of this gateway."),
+        IncidentKind::Quota => (
+            "查看网关日志，找出反复重启的原因，并核对设备配置。",
+            "Look in the gateway's log for why it restarts, and check its device configuration.",
+        ),
+    };
+    name(zh, en)
+}
+
+fn kind(kind: IncidentKind) -> view::IncidentKind {
+    match kind {
+        IncidentKind::Clone => view::IncidentKind::Clone,
+        IncidentKind::Fork => view::IncidentKind::Fork,
+        IncidentKind::PossibleLoss => view::IncidentKind::PossibleLoss,
+        IncidentKind::CardLost => view::IncidentKind::CardLost,
+        IncidentKind::ServerRestored => view::IncidentKind::ServerRestored,
+        IncidentKind::Quarantined => view::IncidentKind::Quarantined,
+        IncidentKind::Gap => view::IncidentKind::Gap,
+        IncidentKind::ManifestConflict => view::IncidentKind::ManifestConflict,
+        IncidentKind::Quota => view::IncidentKind::Quota,
+    }
+}
+
+fn count(first: u64, last: u64) -> u64 {
+    last.saturating_sub(first).saturating_add(1)
+}

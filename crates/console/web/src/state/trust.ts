@@ -1,0 +1,62 @@
+// What a place's readings went through: its incidents of the last week, and why readings of the last hour are missing.
+
+import { onScopeDispose, shallowRef, watch, type Ref } from "vue";
+import * as api from "../api/client";
+import type { Incident, Missing } from "../api/view";
+import { now } from "./clock";
+
+const REFRESH_MS = 30_000;
+const HOUR_MS = 3_600_000;
+const WEEK_MS = 7 * 24 * HOUR_MS;
+/** The hour of the roll-ups ends at a full minute, and what is younger than this is still under way. */
+const [MINUTE_MS, SETTLE_MS] = [60_000, 5_000];
+
+/** Incidents of one kind at one gateway, told once. */
+export interface Told { last: Incident; times: number }
+
+/** The newest of each kind and gateway, newest first, as they come from the centre. */
+export function told(incidents: Incident[]): Told[] {
+  const groups = new Map<string, Told>();
+  for (const incident of incidents) {
+    const key = `${incident.kind} ${incident.gateway}`;
+    const known = groups.get(key);
+    if (known) known.times += 1;
+    else groups.set(key, { last: incident, times: 1 });
+  }
+  return [...groups.values()];
+}
+
+export function useTrust(id: Ref<string>, ready: Ref<boolean>) {
+  const incidents = shallowRef<Told[]>([]);
+  const missing = shallowRef<Missing>({});
+  let turn = 0;
+
+  /** Beside the page, never in its way: what cannot be read now stays as it was. */
+  async function read(): Promise<void> {
+    const mine = ++turn;
+    const to = Math.floor((now.value - SETTLE_MS) / MINUTE_MS) * MINUTE_MS;
+    const [list, ledger] = await Promise.allSettled([
+      api.incidents(id.value, new Date(now.value - WEEK_MS)),
+      api.completeness(id.value, new Date(to - HOUR_MS), new Date(to)),
+    ]);
+    if (mine !== turn) return;
+    if (list.status === "fulfilled") incidents.value = told(list.value.items);
+    missing.value = ledger.status === "fulfilled" ? (ledger.value.items[0]?.missing ?? {}) : {};
+  }
+
+  watch(
+    [id, ready],
+    () => {
+      turn += 1;
+      [incidents.value, missing.value] = [[], {}];
+      if (id.value && ready.value) void read();
+    },
+    { immediate: true },
+  );
+  const timer = window.setInterval(() => !document.hidden && ready.value && void read(), REFRESH_MS);
+  onScopeDispose(() => {
+    turn += 1;
+    window.clearInterval(timer);
+  });
+  return { incidents, missing };
+}

@@ -1,0 +1,148 @@
+use sitian_model::Quality;
+
+use super::*;
+use crate::contract::{Engine, Reference};
+use crate::window::{AggregateQuery, WindowFold};
+
+const WHOLE: Span = Span { from: Timestamp(0), to: Timestamp(1_000) };
+
+fn span(from: i64, to: i64) -> Span {
+    Span { from: Timestamp(from), to: Timestamp(to) }
+}
+
+fn row(point: u32, at: i64, epoch: u32, seq: Seq) -> Row {
+    let value = Some(1.0);
+    Row {
+        point: PointNo(point),
+        at: Timestamp(at),
+        value,
+        quality: Quality::Good,
+        epoch: EpochNo(epoch),
+        seq,
+    }
+}
+
+/// One window of a point polled every 10 ms over a second: 100 readings are due.
+fn window(good: u64, bad: &[(Cause, u64)]) -> Window {
+    let query = AggregateQuery {
+        point: PointNo(1),
+        span: WHOLE,
+        window_ms: 1_000,
+        offset_ms: 0,
+        interval_ms: Some(10),
+    };
+    let mut fold = WindowFold::new(&query).expect("in bounds");
+    (0..good).for_each(|_| fold.observe(Timestamp(1), Some(1.0), Quality::Good));
+    for (cause, n) in bad {
+        (0..*n).for_each(|_| fold.observe(Timestamp(1), None, Quality::Bad(*cause)));
+    }
+    fold.finish().remove(0)
+}
+
+#[test]
+fn every_missing_reading_has_one_reason_and_no_reason_takes_more_than_is_missing() {
+    use Lack::{Bad, Gap, GatewayDown, Quarantined, Unknown};
+    let timeout = Cause::Timeout;
+    let loss = |from, to, lack| Loss { span: span(from, to), lack };
+    let evicted = Gap(GapReason::Evicted);
+    type Case<'a> = (u64, &'a [(Cause, u64)], &'a [Loss], &'a [(Lack, u64)]);
+    let cases: &[Case<'_>] = &[
+        (100, &[], &[], &[]),
+        (103, &[], &[loss(0, 500, GatewayDown)], &[]),
+        (99, &[], &[], &[]),
+        (98, &[], &[], &[(Unknown, 2)]),
+        (0, &[], &[], &[(Unknown, 100)]),
+        (90, &[(timeout, 10)], &[], &[(Bad(timeout), 10)]),
+        (90, &[(timeout, 9)], &[], &[(Bad(timeout), 9)]),
+        (95, &[(timeout, 10)], &[], &[(Bad(timeout), 5)]),
+        (
+            60,
+            &[(timeout, 10)],
+            &[loss(0, 200, GatewayDown)],
+            &[(Bad(timeout), 10), (GatewayDown, 20), (Unknown, 10)],
+        ),
+        (50, &[], &[loss(0, 100, evicted), loss(0, 500, GatewayDown)], &[(evicted, 10), (GatewayDown, 40)]),
+        (
+            80,
+            &[],
+            &[loss(-500, 100, Quarantined), loss(900, 2_000, GatewayDown)],
+            &[(Quarantined, 10), (GatewayDown, 10)],
+        ),
+        (80, &[], &[loss(1_000, 2_000, GatewayDown)], &[(Unknown, 20)]),
+        (0, &[], &[loss(0, 990, GatewayDown)], &[(GatewayDown, 99), (Unknown, 1)]),
+    ];
+    for (good, bad, losses, wanted) in cases {
+        let found = explain(&window(*good, bad), WHOLE, 10, losses);
+        assert_eq!(found, wanted.iter().copied().collect(), "{good} {bad:?} {losses:?}");
+    }
+}
+
+#[test]
+fn a_gateway_is_silent_only_where_none_of_its_points_has_a_row() {
+    let mut engine = Reference::default();
+    let first = [0, 10, 20, 60, 70, 200].map(|at| row(1, at, 1, at as u64));
+    let second = [30, 110, 120].map(|at| row(2, at, 1, at as u64));
+    let other = [90, 140].map(|at| row(3, at, 1, at as u64));
+    for rows in [&first[..], &second[..], &other[..]] {
+        engine.append(rows);
+    }
+    type Case<'a> = (&'a [u32], Span, i64, &'a [(i64, i64)]);
+    let cases: &[Case<'_>] = &[
+        (&[1], span(0, 201), 15, &[(20, 60), (70, 200)]),
+        (&[1, 2], span(0, 201), 15, &[(30, 60), (70, 110), (120, 200)]),
+        (&[2, 1], span(0, 201), 15, &[(30, 60), (70, 110), (120, 200)]),
+        (&[1, 2, 3], span(0, 201), 35, &[(140, 200)]),
+        (&[1, 2, 3], span(0, 201), 60, &[]),
+        (&[1], span(-50, 5), 15, &[(-50, 0)]),
+        (&[4], span(0, 100), 15, &[(0, 100)]),
+        (&[], span(0, 100), 15, &[(0, 100)]),
+        (&[1], span(0, 10), 15, &[]),
+        (&[1], span(10, 0), 15, &[]),
+    ];
+    for (points, span, longest_ms, wanted) in cases {
+        let points: Vec<PointNo> = points.iter().map(|no| PointNo(*no)).collect();
+        let found = silences(&engine, &points, *span, *longest_ms).expect("answers");
+        let found: Vec<_> = found.iter().map(|s| (s.span.from.0, s.span.to.0)).collect();
+        assert_eq!(found, *wanted, "{points:?} {span:?} {longest_ms}");
+    }
+}
+
+#[test]
+fn a_moment_is_lost_for_one_reason_only() {
+    let evicted = Lack::Gap(GapReason::Evicted);
+    let loss = |from, to, lack| Loss { span: span(from, to), lack };
+    let down = Lack::GatewayDown;
+    for (given, wanted) in [
+        (vec![loss(0, 10, down), loss(20, 30, down)], vec![loss(0, 10, down), loss(20, 30, down)]),
+        (
+            vec![loss(0, 100, down), loss(20, 30, evicted), loss(50, 200, evicted)],
+            vec![loss(20, 30, evicted), loss(50, 200, evicted), loss(0, 20, down), loss(30, 50, down)],
+        ),
+        (vec![loss(0, 10, evicted), loss(0, 10, evicted)], vec![loss(0, 10, evicted)]),
+        (
+            vec![loss(0, 10, Lack::Quarantined), loss(5, 15, evicted)],
+            vec![loss(5, 15, evicted), loss(0, 5, Lack::Quarantined)],
+        ),
+        (vec![], vec![]),
+    ] {
+        assert_eq!(disjoint(given.clone()), wanted, "{given:?}");
+    }
+}
+
+#[test]
+fn labels_at_the_ends_of_a_silence_tell_which_records_it_can_hold() {
+    let at = |epoch, seq| Some((EpochNo(epoch), seq));
+    for (before, after, epoch, records, wanted) in [
+        (at(1, 5), at(1, 9), 1, (6, 8), true),
+        (at(1, 5), at(1, 9), 1, (5, 8), false),
+        (at(1, 5), at(1, 9), 1, (6, 9), false),
+        (at(1, 5), at(2, 0), 1, (6, 900), true),
+        (at(1, 5), at(2, 3), 2, (0, 2), true),
+        (at(1, 5), at(2, 3), 3, (0, 2), false),
+        (None, at(2, 3), 2, (0, 2), true),
+        (None, None, 2, (0, 2), false),
+    ] {
+        let silence = Silence { span: WHOLE, before, after };
+        assert_eq!(silence.may_hold(EpochNo(epoch), records.0, records.1), wanted, "{silence:?} {records:?}");
+    }
+}
