@@ -84,7 +84,7 @@ export const en: Record<Key, string> = {
   "alerts.ack": "Acknowledge",
   "alerts.acked": "Acknowledged by {by}, {time}",
   "alerts.late": "late data",
-  "alerts.value": "now {value}",
+  "alerts.value": "reached {value}",
   "alerts.limit_above": "limit {value}",
   "alerts.limit_below": "lower limit {value}",
   "alerts.source": "Source: {source}",

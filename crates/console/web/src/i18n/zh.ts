@@ -82,7 +82,7 @@ export const zh = {
   "alerts.ack": "确认",
   "alerts.acked": "{by} 于 {time} 确认",
   "alerts.late": "补传数据",
-  "alerts.value": "现值 {value}",
+  "alerts.value": "告警值 {value}",
   "alerts.limit_above": "上限 {value}",
   "alerts.limit_below": "下限 {value}",
   "alerts.source": "依据：{source}",

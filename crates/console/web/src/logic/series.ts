@@ -29,11 +29,15 @@ export function windowFor(spanMs: number, intervalMs: number, countMax = 240): {
 /** A run of windows in one condition. `cause` null: complete. `missing`: how many readings are not there. */
 export interface Stretch { from: number; to: number; cause: string | null; missing: number }
 
+/** The cause of a window in which nothing was due: the point did not exist yet. It is drawn as nothing at all. */
+export const NOTHING_DUE = "nothing_due";
+
 /** Why a window lacks readings: its most frequent bad cause, `not_received` if nobody says, null if enough is there. */
 export function lack(window: Window): { cause: string | null; missing: number } {
   const missing = Math.max(window.expected - window.count, 0);
   // One reading more or less is where the window's edge fell, not a hole.
   const edge = missing <= 1 && window.count > 0;
+  if (!window.expected && !window.count) return { cause: NOTHING_DUE, missing: 0 };
   if (!window.expected || edge || window.count / window.expected >= 0.95) return { cause: null, missing };
   const causes = Object.entries(window.bad).sort((a, b) => b[1] - a[1]);
   const told = causes.reduce((sum, [, n]) => sum + n, 0);
