@@ -167,6 +167,7 @@ impl Show<'_> {
         }
     }
 
+    /// Tells what has changed since it was last asked; at the very start, what is stored from before is no news.
     fn tell_alerts(&self, at: u64, told: &mut BTreeSet<String>) {
         let Ok(answer) = self.api.get("alerts?limit=50") else { return };
         for alert in answer["items"].as_array().into_iter().flatten().rev() {
@@ -179,7 +180,8 @@ impl Show<'_> {
                 text("/subject/name/zh"),
                 text("/rule_name/zh")
             );
-            if text("/phase") != "pending" && told.insert(format!("{} {line}", alert["id"])) {
+            let news = told.insert(format!("{} {line}", alert["id"]));
+            if news && at > 0 && text("/phase") != "pending" {
                 println!("  {at:>4} s  {line}");
             }
         }
