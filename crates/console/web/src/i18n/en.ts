@@ -23,6 +23,7 @@ export const en: Record<Key, string> = {
   "head.base_no_data": "No data from this base",
   "head.complete": "data of the last hour {ratio} complete",
   "head.complete_unknown": "completeness of the last hour is still being counted",
+  "head.thin": "No alerts, but data is missing",
   "head.none": "No base is registered here yet",
 
   "tone.ok": "OK",

@@ -21,6 +21,7 @@ export const zh = {
   "head.base_no_data": "本基地暂无数据",
   "head.complete": "近 1 小时数据完整率 {ratio}",
   "head.complete_unknown": "近 1 小时完整率尚在统计",
+  "head.thin": "没有告警，但数据不完整",
   "head.none": "这里还没有登记基地",
 
   "tone.ok": "正常",
