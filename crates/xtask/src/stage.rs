@@ -2,6 +2,7 @@
 //! happens. Knows processes and signals; not what the programs are for.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ impl Stage {
         let log =
             File::create(&log_path).with_context(|| format!("failed to make {}", log_path.display()))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // Ctrl-C reaches the stage alone, which then ends its programs in order.
+        command.process_group(0);
         let child = command.spawn().with_context(|| format!("failed to start {name}"))?;
         let id = child.id();
         self.programs.push(Program { name: name.to_owned(), child });
