@@ -21,12 +21,15 @@ source = "tests/browser"
 verified = "U"
 `
 
+// Below the range from which the kernel serves outgoing connections, so that none of them takes the port in between.
 async function freePort() {
-  const server = createServer()
-  await new Promise((done) => server.listen(0, '127.0.0.1', done))
-  const { port } = server.address()
-  await new Promise((done) => server.close(done))
-  return port
+  for (;;) {
+    const port = 10000 + Math.floor(Math.random() * 20000)
+    const server = createServer()
+    const free = await new Promise((done) => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)))
+    await new Promise((done) => (free ? server.close(done) : done()))
+    if (free) return port
+  }
 }
 
 export async function waitFor(what, seconds, question) {
@@ -46,11 +49,11 @@ export async function start(gatewaysWanted) {
     const log = openSync(join(folder, `${name}.log`), 'a')
     running.push(spawn(join(bin, name), args, { stdio: ['ignore', log, log] }))
   }
-  const [http, mqtt, field] = [await freePort(), await freePort(), 20000 + Math.floor(Math.random() * 20000)]
+  const [http, mqtt] = [await freePort(), await freePort()]
   mkdirSync(join(folder, 'rules'))
   writeFileSync(join(folder, 'rules', 'test.toml'), RULES)
   const fieldFolder = join(folder, 'field')
-  run('sitian-simulator', ['run', '--directory', fieldFolder, '--port', `${field}`, '--mqtt', `127.0.0.1:${mqtt}`, '--season', '200'])
+  run('sitian-simulator', ['run', '--directory', fieldFolder, '--port', '0', '--mqtt', `127.0.0.1:${mqtt}`, '--season', '200'])
   await waitFor('the field', 20, async () => existsSync(join(fieldFolder, 'ready.json')))
   const settings = [`http.listen=127.0.0.1:${http}`, `broker.listen=127.0.0.1:${mqtt}`, `storage.path=${join(folder, 'centre.db')}`, `alert.rules=${join(folder, 'rules')}`]
   run('sitian-ingestor', ['run', ...settings.flatMap((setting) => ['--set', setting])])

@@ -264,7 +264,10 @@ impl Judge<'_> {
     fn neighbours(&mut self, n: usize, bus: &BusSection, profiles: &[&Arc<Profile>]) {
         let settings = &self.loaded.value;
         let key = |name: &str| format!("bus[{n}].{name}");
-        if profiles.is_empty() && !settings.device.iter().any(|device| device.bus == bus.name) {
+        // A device with a mistyped bus is told where it stands; its bus is not to blame as well.
+        let known = |device: &DeviceSection| settings.bus.iter().any(|bus| bus.name == device.bus);
+        let empty = !settings.device.iter().any(|device| device.bus == bus.name);
+        if empty && !settings.device.is_empty() && settings.device.iter().all(known) {
             let what = format!("no device is on bus {:?}", bus.name);
             self.fault(&key("name"), what, "add a [[device]] with this bus, or remove the bus");
         }

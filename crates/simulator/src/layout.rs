@@ -70,7 +70,11 @@ pub fn stations(
             };
             let devices = kit.iter().zip(1u8..).map(|(item, unit)| device(item, unit, &site, &profiles));
             let devices = devices.collect::<Result<Vec<_>>>()?;
-            let access = if index % 5 == 1 { Access::Line } else { Access::Tcp(port + index as u16) };
+            let access = if index % 5 == 1 {
+                Access::Line
+            } else {
+                Access::Tcp(if port == 0 { 0 } else { port + index as u16 })
+            };
             stations.push((Arc::new(Station { gateway: gateway.to_string(), devices, world }), access));
         }
     }

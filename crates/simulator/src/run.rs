@@ -21,7 +21,7 @@ pub struct Options {
     /// Gateway configurations, serial lines and `ready.json` go here.
     #[arg(long)]
     directory: PathBuf,
-    /// First port of the Modbus TCP servers, on loopback.
+    /// First port of the Modbus TCP servers, on loopback; 0 takes any free ones.
     #[arg(long, default_value_t = 15020)]
     port: u16,
     /// The broker that the gateways are told to publish to.
@@ -53,20 +53,25 @@ pub async fn run(options: Options) -> Result<()> {
     };
     let mut names = Vec::new();
     for (station, access) in layout::stations(&territory, options.seed, options.port, world)? {
-        let configuration = layout::configuration(&station, &access, &folder, mqtt);
-        let path = folder.join(format!("{}.toml", station.gateway));
-        std::fs::write(&path, configuration)
-            .with_context(|| format!("failed to write {}", path.display()))?;
-        names.push(station.gateway.clone());
-        match access {
+        let access = match access {
             Access::Tcp(port) => {
                 let listener = TcpListener::bind(("127.0.0.1", port)).await;
                 let listener = listener
                     .with_context(|| format!("failed to listen on port {port}: another field running?"))?;
-                tokio::spawn(serve::tcp(listener, station));
+                let taken = Access::Tcp(listener.local_addr()?.port());
+                tokio::spawn(serve::tcp(listener, station.clone()));
+                taken
             }
-            Access::Line => serve::line(&layout::line_path(&folder, &station.gateway), 9_600, station)?,
-        }
+            Access::Line => {
+                serve::line(&layout::line_path(&folder, &station.gateway), 9_600, station.clone())?;
+                access
+            }
+        };
+        let path = folder.join(format!("{}.toml", station.gateway));
+        let configuration = layout::configuration(&station, &access, &folder, mqtt);
+        std::fs::write(&path, configuration)
+            .with_context(|| format!("failed to write {}", path.display()))?;
+        names.push(station.gateway.clone());
     }
     std::fs::write(folder.join("ready.json"), serde_json::json!({ "gateways": names }).to_string())?;
     eprintln!("field ready: {} stations below {}", names.len(), folder.display());
