@@ -13,11 +13,15 @@ const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
 const NTP_UNCERTAINTY_MS: u32 = 100;
 /// A wall clock this close to the centre's is believed; beyond it, the centre is.
 const AGREE_MS: i64 = 10_000;
+/// How long the centre's word about the time is good for.
+const BELIEVED_MS: u64 = 600_000;
 
 /// The gateway's clock. The reading of it is here and nowhere else.
 pub struct BoardClock {
     boot: u64,
     known: Option<Clock>,
+    /// When the centre vouched for the time; `None` if a time server did.
+    heard_ms: Option<u64>,
 }
 
 impl BoardClock {
@@ -25,7 +29,8 @@ impl BoardClock {
     pub fn new() -> Self {
         let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = id.bytes().filter_map(|b| (b as char).to_digit(16)).take(16);
-        let mut clock = Self { boot: boot.fold(0, |n, digit| n << 4 | u64::from(digit)), known: None };
+        let mut clock =
+            Self { boot: boot.fold(0, |n, digit| n << 4 | u64::from(digit)), known: None, heard_ms: None };
         clock.check_time_server();
         clock
     }
@@ -54,15 +59,19 @@ impl BoardClock {
     /// Looks whether a time server has set the wall clock, and follows its later corrections.
     pub fn check_time_server(&mut self) {
         if Path::new(SYNCHRONIZED).exists() {
+            self.heard_ms = None;
             self.believe(wall_ms(), NTP_UNCERTAINTY_MS);
         }
     }
 
     /// The centre said what time it is, at most `round_trip_ms` ago. True if that made the time known.
     pub fn hear_centre(&mut self, server_ms: i64, round_trip_ms: u32) -> bool {
-        if self.known.is_some() {
+        // A quartz is off by seconds a day: the centre is believed anew now and then, unless a time server vouches.
+        let fresh = self.heard_ms.is_none_or(|heard| mono_ms() < heard + BELIEVED_MS);
+        if self.known.is_some() && fresh {
             return false;
         }
+        self.heard_ms = Some(mono_ms());
         let own = wall_ms();
         let off = (own - server_ms).abs();
         if off <= AGREE_MS.max(i64::from(round_trip_ms)) {
@@ -99,7 +108,7 @@ mod tests {
         for (offset_ms, believed_own) in
             [(0, true), (3_000, true), (-9_000, true), (3_600_000, false), (-86_400_000, false)]
         {
-            let mut clock = BoardClock { boot: 1, known: None };
+            let mut clock = BoardClock { boot: 1, known: None, heard_ms: None };
             assert_eq!(clock.uncertainty_ms(), None);
             assert!(clock.hear_centre(wall_ms() + offset_ms, 40));
             let error = clock.wall(mono_ms()).0 - wall_ms();

@@ -168,6 +168,16 @@ impl Judge<'_> {
             points: Vec::new(),
         };
         let buses = self.buses(&library, &mut manifest);
+        // What the centre would not take is told before anything is polled.
+        let sent = sitian_wire::encode_manifest(&sitian_model::Epoch([0; 16]), &manifest);
+        if let Err(error) = sitian_wire::decode_manifest(&sent) {
+            let what = format!(
+                "{} devices with {} points are too much for one gateway: {error}",
+                manifest.devices.len(),
+                manifest.points.len()
+            );
+            self.fault("device", what, "spread them over two gateways, or poll fewer points");
+        }
         let spool_limits = Limits {
             bytes_max: spool.bytes_max,
             keep_behind_ms: i64::from(spool.keep_hours) * HOUR_MS,

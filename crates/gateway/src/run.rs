@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sitian_model::{Epoch, GatewayId, Manifest, Span};
 use sitian_mqtt::{Event, Link, LinkSettings, Publisher, Qos, Will};
 use sitian_settings::Faults;
@@ -13,6 +13,7 @@ use sitian_wire::State;
 use sitian_wire::topic::Topic;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::{BoardClock, mono_ms};
@@ -42,7 +43,7 @@ async fn walk(plan: Plan) -> Result<()> {
     let Plan { manifest, link, spool_folder, spool_limits, buses } = plan;
     info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
     let mut gateway = Gateway::start(manifest, link, &spool_folder, spool_limits)?;
-    let mut rounds = start_buses(buses);
+    let (mut rounds, mut tasks) = start_buses(buses);
     let mut end = signal(SignalKind::terminate()).context("listen for signals")?;
     loop {
         let wake = Duration::from_millis(gateway.next_timer_ms().saturating_sub(mono_ms()));
@@ -50,9 +51,16 @@ async fn walk(plan: Plan) -> Result<()> {
             biased;
             _ = end.recv() => break,
             _ = tokio::signal::ctrl_c() => break,
-            Some(told) = gateway.spooler.told.recv() => gateway.handle_told(told),
+            told = gateway.spooler.told.recv() => match told {
+                Some(told) => gateway.handle_told(told),
+                // Readings would be dropped from here on: the service manager starts a new process.
+                None => bail!("go on: the spool's thread ended, see the log"),
+            },
             Some(event) = gateway.events.recv() => gateway.handle_event(event),
             Some(round) = rounds.recv(), if gateway.outstanding < OUTSTANDING_MAX => gateway.handle_round(round),
+            Some(ended) = tasks.join_next() => {
+                return ended.context("go on: a bus ended")?.and_then(|()| bail!("go on: a bus ended"));
+            }
             () = tokio::time::sleep(wake) => {}
         }
         gateway.handle_timers();
@@ -63,17 +71,10 @@ async fn walk(plan: Plan) -> Result<()> {
     Ok(())
 }
 
-fn start_buses(buses: Vec<PlannedBus>) -> mpsc::Receiver<Round> {
+fn start_buses(buses: Vec<PlannedBus>) -> (mpsc::Receiver<Round>, JoinSet<Result<()>>) {
     let (sender, rounds) = mpsc::channel(ROUNDS_MAX);
-    for bus in buses {
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            if let Err(error) = field::poll(bus, sender).await {
-                error!("failed to {error:#}");
-            }
-        });
-    }
-    rounds
+    let tasks = buses.into_iter().map(|bus| field::poll(bus, sender.clone())).collect();
+    (rounds, tasks)
 }
 
 struct Gateway {
@@ -200,7 +201,7 @@ impl Gateway {
                 if let Err(error) = self.publisher.try_publish(&topic, Qos::AtLeastOnce, true, state) {
                     debug!(%error, "state not published");
                 }
-                self.asked_ms = None;
+                self.asked_ms = Some(now);
                 self.uplink.handle_link_up(now);
             }
             Event::Down { reason } => {
@@ -225,7 +226,10 @@ impl Gateway {
 
     /// Does what the uplink decided.
     fn work(&mut self) {
-        while let Some(command) = self.uplink.poll_command() {
+        // What does not fit waits in the uplink until the spool has answered.
+        while self.outstanding < OUTSTANDING_MAX
+            && let Some(command) = self.uplink.poll_command()
+        {
             match command {
                 Command::PublishManifest(epoch) => self.ask(Ask::Manifest(epoch)),
                 Command::ReadSpool { epoch, from, bytes_max } => {

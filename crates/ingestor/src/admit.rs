@@ -1,21 +1,21 @@
 //! The walk of a batch on the centre's side, on one thread: decode, admit, evaluate, ONE durable transaction, then acks,
 //! picture and streams. Nothing is acknowledged or shown before it is durable.
 
+mod restart;
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-use sitian_alert::engine::{Settings as AlertSettings, WatchedPoint};
+use sitian_alert::engine::WatchedPoint;
 use sitian_alert::{AcknowledgeError, Change, Engine, Rules};
 use sitian_api::{Live, LogEntry};
 use sitian_ingest::{Effect, EpochEntry, Group, Ingest, Limits, PointEntry};
-use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, PointNo, Span, Timestamp};
-use sitian_series::{RangeQuery, Series};
-use sitian_store_embedded::{Reader, Store, Transaction};
+use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, PointNo, Timestamp};
+use sitian_store_embedded::{Store, Transaction};
 use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::backend::Centre;
 use crate::board::{Board, rows_of};
@@ -28,7 +28,7 @@ const SILENT_MS: i64 = 150_000;
 const HOUR_MS: i64 = 3_600_000;
 /// Pause after a transaction that failed; doubles while they go on failing.
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
-const PATIENCE_MAX: Duration = Duration::from_secs(4);
+const PATIENCE_MAX: Duration = Duration::from_secs(8);
 
 /// What came of an acknowledgement.
 pub type Outcome = Result<(), AcknowledgeError>;
@@ -41,6 +41,8 @@ pub enum Ask {
         topic: String,
         /// Its content.
         payload: bytes::Bytes,
+        /// The broker had kept it from before.
+        retain: bool,
     },
     /// The link to the broker went up or down.
     Link(bool),
@@ -73,73 +75,12 @@ pub struct Admission {
     asks: mpsc::Receiver<Ask>,
     replies: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     ending: bool,
+    /// Tell the gateways where they stand after the next commit, and how long to wait before they send.
+    call: Option<Duration>,
     patience: Duration,
 }
 
 impl Admission {
-    /// Reads back what the store holds, so that everything goes on where it was.
-    pub fn restore(
-        store: Store,
-        rules: Arc<Rules>,
-        grace: Duration,
-        centre: Arc<Centre>,
-        outlet: Outlet,
-        live: Live,
-        asks: mpsc::Receiver<Ask>,
-    ) -> Result<Self> {
-        let territory = centre.territory.clone();
-        let restored = store.reader().restored().context("read back the registry")?;
-        let ingest = Ingest::restore(Limits::default(), restored.clone());
-        let engine = engine(&store, &rules, grace, &territory)?;
-        let mut admission = Self {
-            ingest,
-            engine,
-            store,
-            rules,
-            grace,
-            territory,
-            centre,
-            outlet,
-            live,
-            asks,
-            replies: Vec::new(),
-            ending: false,
-            patience: PATIENCE_MIN,
-        };
-        admission.paint(restored.points)?;
-        Ok(admission)
-    }
-
-    /// Draws the first picture: registry, newest rows, the last hour, what fires.
-    fn paint(&mut self, points: Vec<PointEntry>) -> Result<()> {
-        let now = now();
-        let reader = self.store.reader();
-        let epochs = reader.newest_epochs().context("read back the manifests")?;
-        for entry in points {
-            self.watch(&entry, now);
-            let limits = self.engine.limits(entry.no);
-            self.board().register(entry, limits);
-        }
-        let span = Span { from: now.plus_ms(-HOUR_MS), to: now.plus_ms(HOUR_MS) };
-        for entry in &epochs {
-            self.begin_epoch(entry, now);
-            let mut board = write(&self.centre.board);
-            for (point, row) in entry.points.iter().zip(reader.latest(&entry.points)?) {
-                if let (Some(shown), Some(row)) = (board.points.get_mut(point), row) {
-                    shown.see(&row, now);
-                }
-                recount(&reader, &mut board, *point, span, now)?;
-            }
-        }
-        let states = reader.restored()?.epochs;
-        let mut board = self.board();
-        board.epochs.extend(states.iter().map(|epoch| (epoch.state.no, epoch.epoch)));
-        for episode in self.engine.open_episodes() {
-            board.show_alert(episode, now);
-        }
-        Ok(())
-    }
-
     /// Admits until [`Ask::End`].
     pub fn run(mut self, runtime: &tokio::runtime::Handle) {
         info!("admission running");
@@ -191,15 +132,15 @@ impl Admission {
     fn handle(&mut self, ask: Ask) {
         let now = now();
         match ask {
-            Ask::Message { topic, payload } => match Topic::parse(&topic) {
-                Ok(topic) => self.handle_message(&topic, &payload, now),
+            Ask::Message { topic, payload, retain } => match Topic::parse(&topic) {
+                Ok(topic) => self.handle_message(&topic, &payload, retain, now),
                 Err(error) => debug!(%error, "message in an unknown topic"),
             },
             Ask::Link(up) => {
                 self.board().broker = (up, Some(now));
                 if up {
                     self.engine.handle_hearing(now);
-                    self.call_gateways(now);
+                    self.call = Some(Duration::ZERO);
                 } else {
                     self.engine.handle_deaf();
                 }
@@ -214,7 +155,7 @@ impl Admission {
 
     /// Tells every gateway where its epoch stands: what was under way to this program's predecessor, or to a broker that
     /// was killed, is lost and need not wait to be missed.
-    fn call_gateways(&self, now: Timestamp) {
+    fn call_gateways(&self, retry_after: Duration, now: Timestamp) {
         let epochs = match self.store.reader().newest_epochs() {
             Ok(epochs) => epochs,
             Err(error) => return warn!(%error, "gateways not called"),
@@ -227,7 +168,7 @@ impl Admission {
                 epoch,
                 committed: state.committed,
                 action,
-                retry_after_ms: 0,
+                retry_after_ms: retry_after.as_millis() as u32,
                 window_bytes,
                 server_ms: now.0,
             };
@@ -235,7 +176,7 @@ impl Admission {
         }
     }
 
-    fn handle_message(&mut self, topic: &Topic, payload: &[u8], now: Timestamp) {
+    fn handle_message(&mut self, topic: &Topic, payload: &[u8], retain: bool, now: Timestamp) {
         match topic {
             Topic::Up(gateway) => {
                 self.hear(gateway, now);
@@ -246,6 +187,8 @@ impl Admission {
                 Err(error) => warn!(%gateway, %error, "manifest not understood"),
             },
             Topic::State(gateway) => match sitian_wire::decode_state(payload) {
+                // What a broker kept from before is no sign of life.
+                Ok(state) if state.online && retain => {}
                 Ok(state) if state.online => self.hear(gateway, now),
                 Ok(_) => self.set_link(gateway, false, now, now),
                 Err(error) => warn!(%gateway, %error, "state not understood"),
@@ -257,8 +200,10 @@ impl Admission {
     fn handle_batch(&mut self, gateway: &GatewayId, payload: &[u8], now: Timestamp) {
         match sitian_wire::decode_batch(payload) {
             Ok(batch) => {
-                if batch.lane == Lane::Live {
-                    self.board().gateways.entry(gateway.clone()).or_default().spool = Some(batch.spool);
+                if batch.lane == Lane::Live
+                    && let Some(known) = self.board().gateways.get_mut(gateway)
+                {
+                    known.spool = Some(batch.spool);
                 }
                 let decode =
                     |bytes: &[u8]| sitian_wire::decode_record(bytes).map_err(|error| error.to_string());
@@ -273,24 +218,28 @@ impl Admission {
     }
 
     fn hear(&mut self, gateway: &GatewayId, now: Timestamp) {
-        self.board().gateways.entry(gateway.clone()).or_default().last_seen_at = Some(now);
+        // An id that has shown no manifest and stands in no base is nobody yet.
+        match self.board().gateways.get_mut(gateway) {
+            Some(known) => known.last_seen_at = Some(now),
+            None => return,
+        }
         self.set_link(gateway, true, now, now);
     }
 
     fn set_link(&mut self, gateway: &GatewayId, online: bool, since: Timestamp, now: Timestamp) {
-        if !self.board().set_link(gateway, online, since, now) {
+        if !self.board().gateways.contains_key(gateway) {
             return;
         }
-        info!(%gateway, online, "gateway");
-        if online && self.territory.base_of(gateway).is_none() {
-            warn!(%gateway, "gateway stands in no base of the territory: stored, but shown on no page; add it to a base");
-        }
+        // The engine forgets links when it has been deaf; telling it again changes nothing.
         if online {
             self.engine.gateway_online(gateway, now);
         } else {
             self.engine.gateway_offline(gateway, since, now);
         }
-        self.live.rollup_changed();
+        if self.board().set_link(gateway, online, since, now) {
+            info!(%gateway, online, "gateway");
+            self.live.rollup_changed();
+        }
     }
 
     fn handle_timers(&mut self, now: Timestamp) {
@@ -301,11 +250,11 @@ impl Admission {
         if board.supervision.poll_timeout().is_none_or(|at| at <= now) {
             board.supervision.handle_timeout(now);
         }
-        let hears = board.broker.0;
+        let (hears, since) = board.broker;
         let silent = board.gateways.iter().filter(|(_, gateway)| {
             hears
                 && gateway.online == Some(true)
-                && gateway.last_seen_at.is_none_or(|at| now.since_ms(at) > SILENT_MS)
+                && gateway.last_seen_at.max(since).is_none_or(|at| now.since_ms(at) > SILENT_MS)
         });
         let silent: Vec<(GatewayId, Timestamp)> =
             silent.map(|(id, gateway)| (id.clone(), gateway.last_seen_at.unwrap_or(now))).collect();
@@ -324,6 +273,7 @@ impl Admission {
         for effect in &effects {
             match effect {
                 Effect::Point(entry) => self.watch(entry, now),
+                Effect::Epoch(entry) => self.watch_present(entry, now),
                 Effect::Rows(rows) => rows.iter().for_each(|row| self.engine.observe(row, now)),
                 _ => {}
             }
@@ -343,6 +293,10 @@ impl Admission {
         };
         self.show(&transaction, &cursors, now);
         acks.iter().for_each(|(gateway, ack)| self.outlet.ack(gateway, ack));
+        // Only what is durable by now is told.
+        if let Some(retry_after) = self.call.take() {
+            self.call_gateways(retry_after, now);
+        }
         for (reply, outcome) in self.replies.drain(..) {
             // A caller that went away needs no answer.
             let _ = reply.send(outcome);
@@ -352,10 +306,7 @@ impl Admission {
     fn show(&mut self, transaction: &Transaction, cursors: &[u64], now: Timestamp) {
         for effect in &transaction.effects {
             match effect {
-                Effect::Point(entry) => {
-                    let limits = self.engine.limits(entry.no);
-                    self.board().register(entry.clone(), limits);
-                }
+                Effect::Point(entry) => self.board().know(entry.clone()),
                 Effect::Epoch(entry) => self.begin_epoch(entry, now),
                 Effect::Incident(incident) => {
                     warn!(gateway = %incident.gateway, kind = incident.kind.word(), "incident")
@@ -385,31 +336,29 @@ impl Admission {
         }
     }
 
+    /// What a manifest names is there from now on; what the one before named besides is gone.
     fn begin_epoch(&mut self, entry: &EpochEntry, now: Timestamp) {
+        // A gateway that could not read its old manifest sends one without points.
+        if entry.points.is_empty() {
+            self.board().epochs.insert(entry.no, entry.epoch);
+            return;
+        }
+        if self.territory.base_of(&entry.gateway).is_none() {
+            warn!(gateway = %entry.gateway, "gateway stands in no base of the territory: stored, but shown on no page; add it to a base");
+        }
         let gone = self.board().begin_epoch(entry);
         gone.into_iter().for_each(|point| self.engine.retire(point, now));
+        self.watch_present(entry, now);
+        for point in &entry.points {
+            let limits = self.engine.limits(*point);
+            self.board().make_present(*point, limits);
+        }
     }
 
-    /// The store refused: nothing was acknowledged; memory goes back to what is stored, and gateways send again.
-    fn recover(&mut self, refused: &sitian_store_embedded::StoreError) {
-        error!(error = %refused, "failed to commit; nothing was acknowledged, the gateways are asked again");
-        self.board().storage_healthy = false;
-        self.replies.clear();
-        std::thread::park_timeout(self.patience);
-        self.patience = (2 * self.patience).min(PATIENCE_MAX);
-        let again = || -> Result<_> {
-            let restored = self.store.reader().restored()?;
-            Ok((restored, engine(&self.store, &self.rules, self.grace, &self.territory)?))
-        };
-        match again() {
-            Ok((restored, engine)) => {
-                self.engine = engine;
-                restored.points.iter().for_each(|entry| self.watch(entry, now()));
-                self.ingest.reload(restored);
-                self.call_gateways(now());
-            }
-            Err(error) => error!(%error, "failed to read the store back"),
-        }
+    fn watch_present(&mut self, entry: &EpochEntry, now: Timestamp) {
+        let known = |no: &PointNo| self.board().points.get(no).map(|point| point.entry.clone());
+        let present: Vec<PointEntry> = entry.points.iter().filter_map(known).collect();
+        present.iter().for_each(|entry| self.watch(entry, now));
     }
 
     fn watch(&mut self, entry: &PointEntry, now: Timestamp) {
@@ -437,41 +386,6 @@ impl Admission {
 
 fn write(board: &RwLock<Board>) -> std::sync::RwLockWriteGuard<'_, Board> {
     board.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An engine with the memory that the store kept for it. Gateways of the territory are known before they ever speak.
-fn engine(store: &Store, rules: &Arc<Rules>, grace: Duration, territory: &Territory) -> Result<Engine> {
-    let settings = AlertSettings { start_grace_ms: grace.as_millis() as i64, ..AlertSettings::default() };
-    let mut engine = Engine::new(Rules::clone(rules), settings, now());
-    let memory = store.alert_memory().context("read back the alert engine's memory")?;
-    let forgotten = engine.restore(&memory.states, &memory.marks, now());
-    forgotten.iter().for_each(|key| warn!(key, "alert state not understood, forgotten"));
-    for base in territory.nodes() {
-        let way: Vec<String> =
-            territory.breadcrumb(&base.id).into_iter().map(|node| node.id.clone()).collect();
-        for gateway in &base.gateways {
-            engine.register_gateway(gateway, base.base_id().as_ref(), &way);
-        }
-    }
-    Ok(engine)
-}
-
-/// Counts the last hour of a point again.
-fn recount(reader: &Reader, board: &mut Board, point: PointNo, span: Span, now: Timestamp) -> Result<()> {
-    let mut query = RangeQuery { point, span, limit: 10_000, after: None };
-    loop {
-        let page = reader.range(&query)?;
-        for row in &page.rows {
-            board.supervision.observe(row, now);
-            if let Some(shown) = board.points.get_mut(&point) {
-                shown.see(row, now);
-            }
-        }
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(()),
-        }
-    }
 }
 
 /// The server's clock.

@@ -108,12 +108,20 @@ impl Board {
         }
     }
 
-    /// A point was registered or described anew. `limits` are what the rules say about it.
-    pub fn register(&mut self, entry: PointEntry, limits: Vec<PointLimit>) {
+    /// A point was registered or described anew. Whether its gateway still has it, a manifest says.
+    pub fn know(&mut self, entry: PointEntry) {
         self.numbers.insert(entry.id.clone(), entry.no);
-        self.supervision.register_point(entry.no, &entry.id.gateway, entry.info.interval_ms, entry.at);
-        let latest = self.points.remove(&entry.no).and_then(|known| known.latest);
+        let known = self.points.remove(&entry.no);
+        let (limits, latest) = known.map_or_else(Default::default, |known| (known.limits, known.latest));
         self.points.insert(entry.no, BoardPoint { entry, limits, latest });
+    }
+
+    /// The gateway has this point now: it is counted. `limits` are what the rules say about it.
+    pub fn make_present(&mut self, point: PointNo, limits: Vec<PointLimit>) {
+        let Some(known) = self.points.get_mut(&point) else { return };
+        known.limits = limits;
+        let entry = &known.entry;
+        self.supervision.register_point(point, &entry.id.gateway, entry.info.interval_ms, entry.at);
     }
 
     /// An epoch began: its manifest is what the gateway has now. Returns the points that it no longer has.

@@ -19,7 +19,7 @@ pub fn subscriptions() -> Vec<(String, Qos)> {
 pub async fn listen(mut events: mpsc::Receiver<Event>, asks: mpsc::Sender<Ask>) {
     while let Some(event) = events.recv().await {
         let ask = match event {
-            Event::Message { topic, payload, .. } => Ask::Message { topic, payload },
+            Event::Message { topic, payload, retain } => Ask::Message { topic, payload, retain },
             Event::Up { .. } => {
                 info!("link to the broker is up");
                 Ask::Link(true)

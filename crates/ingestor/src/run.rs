@@ -3,7 +3,7 @@
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sitian_api::{Live, Presenter, Settings as ApiSettings};
 use sitian_broker::{Broker, BrokerSettings};
 use sitian_mqtt::Link;
@@ -11,7 +11,7 @@ use sitian_settings::Faults;
 use sitian_store_embedded::Store;
 use sitian_telemetry::{BUILD, Format};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
 use crate::admit::{Admission, Ask};
@@ -72,24 +72,38 @@ async fn serve(parts: Parts) -> Result<()> {
         asked,
     )?;
     let handle = tokio::runtime::Handle::current();
-    let admitting =
-        std::thread::Builder::new().name("admission".into()).spawn(move || admission.run(&handle));
+    // Dropped when the thread ends, however it ends: nothing may be served that nothing stands behind.
+    let (alive, over) = oneshot::channel::<()>();
+    let work = move || {
+        let _alive = alive;
+        admission.run(&handle);
+    };
+    let admitting = std::thread::Builder::new().name("admission".into()).spawn(work);
     let admitting = admitting.context("start the admission thread")?;
     let listening = tokio::spawn(link::listen(events, asks.clone()));
 
     let router =
         sitian_api::router(centre, live.clone(), ApiSettings { zone: parts.zone, ..ApiSettings::default() });
     info!("console and API: http://{}/", parts.http);
-    sitian_api::serve(listener, router, live, PATIENCE, ended()).await?;
+    let (told, by_signal) = oneshot::channel();
+    let shutdown = async move {
+        tokio::select! {
+            () = ended() => drop(told.send(())),
+            _ = over => {}
+        }
+    };
+    sitian_api::serve(listener, router, live, PATIENCE, shutdown).await?;
+    let asked_to_end = by_signal.await.is_ok();
     info!("ending");
     link.close(PATIENCE).await;
     listening.abort();
-    asks.send(Ask::End).await.context("end the admission thread")?;
-    tokio::task::spawn_blocking(move || admitting.join())
-        .await
-        .context("wait for the admission thread")?
-        .ok();
+    // Refused only if the thread is gone already.
+    let _ = asks.send(Ask::End).await;
+    let joined = tokio::task::spawn_blocking(move || admitting.join()).await;
     drop(broker);
+    if !asked_to_end || !matches!(joined, Ok(Ok(()))) {
+        bail!("go on: the admission thread ended by itself, see the log");
+    }
     Ok(())
 }
 

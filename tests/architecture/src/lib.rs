@@ -15,7 +15,8 @@ pub struct Room {
 
 /// The workspace's folder.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("the workspace is two folders up").to_owned()
 }
 
 /// Every crate of `crates/`, by name.
@@ -46,13 +47,14 @@ impl Room {
     /// Its Rust sources that are not tests, with their text up to the first test module.
     pub fn sources(&self) -> Vec<(PathBuf, String)> {
         let files = files_below(&self.folder.join("src"), "rs");
-        let product = files.into_iter().filter(|file| !is_test(file));
+        let product = files.into_iter().filter(|file| !is_test(&self.folder, file));
         product.map(|file| (file.clone(), before_tests(&read(&file)))).collect()
     }
 }
 
-fn is_test(file: &Path) -> bool {
-    file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs")
+fn is_test(folder: &Path, file: &Path) -> bool {
+    let inside = file.strip_prefix(folder).unwrap_or(file);
+    inside.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs")
 }
 
 fn before_tests(text: &str) -> String {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sitian_tests_system::program::free_port;
-use sitian_tests_system::{Field, Gateway, Ingestor, Stream, get, post, wait_for};
+use sitian_tests_system::{Field, Gateway, Ingestor, Mosquitto, Stream, get, post, wait_for};
 
 const RULES: &str = r#"
 [[rule]]
@@ -83,6 +83,47 @@ fn an_alert_reaches_the_stream_is_acknowledged_and_survives_a_restart() {
     wait_for("the alert resolving by itself", 20, || {
         let resolved = get(&ingestor.url("alerts?phase=resolved"))?;
         resolved["items"].as_array()?.iter().any(|alert| alert["id"] == event.data["id"]).then_some(())
+    });
+}
+
+const OFFLINE: &str = r#"
+[[rule]]
+id = "offline"
+name = { zh = "网关离线", en = "Gateway offline" }
+kind = "gateway_offline"
+levels = [{ severity = "yellow", after = "1s" }]
+source = "tests/system"
+verified = "U"
+"#;
+
+#[test]
+fn a_gateway_that_came_back_with_its_broker_is_not_called_offline() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rules = folder.path().join("rules");
+    std::fs::create_dir(&rules).expect("a fresh folder");
+    std::fs::write(rules.join("test.toml"), OFFLINE).expect("a fresh folder");
+    let mut broker = Mosquitto::start(folder.path());
+    let rules = format!("alert.rules={}", rules.display());
+    let ingestor = Ingestor::start(folder.path(), Some(&broker), &[&rules, "alert.start_grace_s=1"]);
+    let port = free_port();
+    let _field = Field::tcp(folder.path(), port);
+    let config = format!(
+        "[gateway]\nid = \"dangzhai-01\"\n[mqtt]\nport = {}\n[[bus]]\nname = \"a\"\nkind = \"tcp\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+         [[device]]\nid = \"soil-1\"\nname = \"土壤\"\nbus = \"a\"\nprofile = \"renke-soil-7in1\"\ninterval_s = 0.1\npoints = [\"soil_moisture\"]\n",
+        broker.port
+    );
+    let _gateway = Gateway::start(folder.path(), &config);
+    let point = "dangzhai-01/soil-1/soil_moisture";
+    let stored = |count: usize| {
+        wait_for("readings", 60, || (ingestor.readings(point).len() >= count).then_some(()));
+    };
+    stored(5);
+    broker.kill_and_restart();
+    // Four seconds of readings after the outage: longer than grace and rule together.
+    stored(ingestor.readings(point).len() + 40);
+    wait_for("no gateway called offline while it sends", 20, || {
+        let firing = get(&ingestor.url("alerts?phase=firing"))?;
+        firing["items"].as_array()?.is_empty().then_some(())
     });
 }
 

@@ -1,0 +1,155 @@
+//! Going on where the store stands: at a start, and after a transaction that failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sitian_alert::engine::Settings as AlertSettings;
+use sitian_alert::{Engine, Rules};
+use sitian_api::Live;
+use sitian_ingest::{Ingest, Limits, PointEntry};
+use sitian_model::{PointNo, Span, Timestamp};
+use sitian_series::{RangeQuery, Series};
+use sitian_store_embedded::{Reader, Store, StoreError};
+use sitian_supervision::Territory;
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use super::{Admission, Ask, HOUR_MS, PATIENCE_MAX, PATIENCE_MIN, now, write};
+use crate::backend::Centre;
+use crate::board::Board;
+use crate::link::Outlet;
+
+impl Admission {
+    /// Reads back what the store holds, so that everything goes on where it was.
+    pub fn restore(
+        store: Store,
+        rules: Arc<Rules>,
+        grace: Duration,
+        centre: Arc<Centre>,
+        outlet: Outlet,
+        live: Live,
+        asks: mpsc::Receiver<Ask>,
+    ) -> Result<Self> {
+        let territory = centre.territory.clone();
+        let restored = store.reader().restored().context("read back the registry")?;
+        let ingest = Ingest::restore(Limits::default(), restored.clone());
+        let engine = engine(&store, &rules, grace, &territory)?;
+        let mut admission = Self {
+            ingest,
+            engine,
+            store,
+            rules,
+            grace,
+            territory,
+            centre,
+            outlet,
+            live,
+            asks,
+            replies: Vec::new(),
+            ending: false,
+            call: None,
+            patience: PATIENCE_MIN,
+        };
+        admission.paint(restored.points)?;
+        Ok(admission)
+    }
+
+    /// Draws the first picture: registry, newest rows, the last hour, what fires.
+    fn paint(&mut self, points: Vec<PointEntry>) -> Result<()> {
+        let now = now();
+        let reader = self.store.reader();
+        let epochs = reader.newest_epochs().context("read back the manifests")?;
+        points.into_iter().for_each(|entry| self.board().know(entry));
+        let span = Span { from: now.plus_ms(-HOUR_MS), to: now.plus_ms(HOUR_MS) };
+        for entry in &epochs {
+            self.begin_epoch(entry, now);
+            let mut board = write(&self.centre.board);
+            for (point, row) in entry.points.iter().zip(reader.latest(&entry.points)?) {
+                if let (Some(shown), Some(row)) = (board.points.get_mut(point), row) {
+                    shown.see(&row, now);
+                }
+                recount(&reader, &mut board, *point, span, now)?;
+            }
+        }
+        let states = reader.restored()?.epochs;
+        let mut board = self.board();
+        board.epochs.extend(states.iter().map(|epoch| (epoch.state.no, epoch.epoch)));
+        for episode in self.engine.open_episodes() {
+            board.show_alert(episode, now);
+        }
+        Ok(())
+    }
+
+    /// The store refused: nothing was acknowledged. Memory goes back to what is stored, and the gateways are asked to send
+    /// again after a while. If the store cannot even be read, the program ends: memory would promise what is not there.
+    pub(super) fn recover(&mut self, refused: &StoreError) {
+        error!(error = %refused, "failed to commit; nothing was acknowledged, the gateways are asked again");
+        self.board().storage_healthy = false;
+        self.replies.clear();
+        std::thread::park_timeout(PATIENCE_MIN);
+        self.patience = (2 * self.patience).min(PATIENCE_MAX);
+        match self.reload() {
+            Ok(()) => self.call = Some(self.patience),
+            Err(error) => {
+                error!("failed to read the store back, ending: {error:#}");
+                self.ending = true;
+            }
+        }
+    }
+
+    fn reload(&mut self) -> Result<()> {
+        let restored = self.store.reader().restored()?;
+        self.engine = engine(&self.store, &self.rules, self.grace, &self.territory)?;
+        self.ingest.reload(restored);
+        let (present, online, hears) = {
+            let board = self.board();
+            let gateways = board.gateways.values().flat_map(|gateway| &gateway.points);
+            let present: Vec<PointEntry> =
+                gateways.filter_map(|no| Some(board.points.get(no)?.entry.clone())).collect();
+            let online = board.gateways.iter().filter(|(_, gateway)| gateway.online == Some(true));
+            (present, online.map(|(id, _)| id.clone()).collect::<Vec<_>>(), board.broker.0)
+        };
+        present.iter().for_each(|entry| self.watch(entry, now()));
+        online.iter().for_each(|gateway| self.engine.gateway_online(gateway, now()));
+        if !hears {
+            self.engine.handle_deaf();
+        }
+        Ok(())
+    }
+}
+
+/// An engine with the memory that the store kept for it. Gateways of the territory are known before they ever speak.
+fn engine(store: &Store, rules: &Arc<Rules>, grace: Duration, territory: &Territory) -> Result<Engine> {
+    let settings = AlertSettings { start_grace_ms: grace.as_millis() as i64, ..AlertSettings::default() };
+    let mut engine = Engine::new(Rules::clone(rules), settings, now());
+    let memory = store.alert_memory().context("read back the alert engine's memory")?;
+    let forgotten = engine.restore(&memory.states, &memory.marks, now());
+    forgotten.iter().for_each(|key| warn!(key, "alert state not understood, forgotten"));
+    for base in territory.nodes() {
+        let way: Vec<String> =
+            territory.breadcrumb(&base.id).into_iter().map(|node| node.id.clone()).collect();
+        for gateway in &base.gateways {
+            engine.register_gateway(gateway, base.base_id().as_ref(), &way);
+        }
+    }
+    Ok(engine)
+}
+
+/// Counts the last hour of a point again.
+fn recount(reader: &Reader, board: &mut Board, point: PointNo, span: Span, now: Timestamp) -> Result<()> {
+    let mut query = RangeQuery { point, span, limit: 10_000, after: None };
+    loop {
+        let page = reader.range(&query)?;
+        for row in &page.rows {
+            board.supervision.observe(row, now);
+            if let Some(shown) = board.points.get_mut(&point) {
+                shown.see(row, now);
+            }
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
