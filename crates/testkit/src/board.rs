@@ -49,6 +49,8 @@ pub struct Board {
     pub cut_down: bool,
     /// Since when syncs lie.
     pub lying_since: Option<u64>,
+    /// Syncs had lied when the power was cut, and no process has looked at the card since.
+    pub lied: bool,
     /// Taken out of service.
     pub retired: bool,
     /// The epoch kept by [`Mutant::EpochKeptOnTheCard`].
@@ -118,6 +120,7 @@ impl Board {
             cut_up: false,
             cut_down: false,
             lying_since: None,
+            lied: false,
             retired: false,
             kept_epoch: ether.dice.epoch(),
             before: BTreeMap::new(),
@@ -160,7 +163,7 @@ impl Board {
         };
         let card = std::mem::take(&mut self.card);
         let mut spooler = Spooler::start(number, card, self.plant.manifest(), epoch, ether);
-        spooler.compare(std::mem::take(&mut self.before), ether);
+        spooler.compare(std::mem::take(&mut self.before), std::mem::take(&mut self.lied), ether);
         let hold_off = ether.mutant != Mutant::NoHoldOff;
         let bus = |bus: usize| {
             let plan = self.plant.plan(bus, &self.profile, hold_off);

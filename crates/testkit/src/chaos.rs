@@ -83,6 +83,7 @@ impl World {
         board.card = std::mem::take(&mut board.card).power_cut(&mut ether.dice);
         if let Some(since) = board.lying_since.take() {
             ether.oracle.lose_card(number, since);
+            board.lied = true;
             // A card that has not been exchanged goes on lying.
             board.lying_since = board.card.faults.lying_sync.then_some(ether.now);
         }
@@ -202,7 +203,7 @@ impl World {
         let ether = &mut self.ether;
         let board = &mut self.boards[number];
         board.stop();
-        board.lying_since = None;
+        (board.lying_since, board.lied) = (None, false);
         ether.oracle.lose_card(number, since);
         board.card = card;
         board.power_up(ether);

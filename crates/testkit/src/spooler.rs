@@ -110,13 +110,19 @@ impl Spooler {
     }
 
     /// What went from the card while no process looked, or while it died: noted if it was acknowledged.
-    pub fn compare(&mut self, before: BTreeMap<Epoch, Held>, ether: &mut Ether) {
+    /// `lied`: the power was cut while the card had not kept what it had confirmed.
+    pub fn compare(&mut self, before: BTreeMap<Epoch, Held>, lied: bool, ether: &mut Ether) {
         let unreadable = self.spool.disk_mut().faults.bad_sector.is_some();
         for (epoch, before) in before {
             let end = self.before.get(&epoch).map_or(0, |after| after.end);
             if unreadable && end < before.end {
                 // The tail of the newest segment cannot be read: the spool takes it for torn.
                 ether.oracle.lose_tail(epoch, end..before.end + 64);
+            }
+            if lied && end < before.oldest {
+                // A segment is evicted once its gap is durably noted: the card confirmed the note and kept the removal
+                // only. Nothing on it names these records any more.
+                ether.oracle.lose_tail(epoch, end..before.oldest);
             }
             let to = self.before.get(&epoch).map_or(before.end, |after| after.oldest);
             let acked = ether.oracle.acked(epoch);
