@@ -4,6 +4,7 @@
 mod api;
 mod bench;
 mod demo;
+mod faults;
 mod setup;
 mod stage;
 mod steps;
@@ -28,6 +29,8 @@ enum Command {
     Demo(demo::Options),
     /// Install what the tests need, run all of them, end with a summary.
     Test(testing::Options),
+    /// Print the table of what the fault tests have left, or record it in tests/README.md.
+    Faults(faults::Options),
     /// Measure what the product costs on this machine.
     Bench(bench::Options),
     /// Build the web console's files with npm.
@@ -51,6 +54,7 @@ fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => testing::run(&options),
+        Command::Faults(options) => faults::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Console => setup::console(),
         Command::Openapi => testing::openapi(),

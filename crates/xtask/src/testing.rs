@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::faults;
 use crate::setup::{self, CONSOLE, cargo};
 use crate::steps::{self, Score};
 
@@ -11,6 +12,8 @@ use crate::steps::{self, Score};
 const PACKAGES: &[(&str, &str)] = &[
     ("mosquitto", "mosquitto"),
     ("socat", "socat"),
+    ("strace", "strace"),
+    ("mkfs.ext4", "e2fsprogs"),
     ("chromium", "chromium"),
     ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "fonts-noto-cjk"),
 ];
@@ -24,11 +27,15 @@ pub struct Options {
     /// Leave out the tests in the browser.
     #[arg(long)]
     no_browser: bool,
+    /// Write what came of the faults into tests/README.md.
+    #[arg(long)]
+    record: bool,
 }
 
 /// Runs every step; ends with a summary and an error if one failed.
 pub fn run(options: &Options) -> Result<()> {
     let mut score = Score::default();
+    faults::forget()?;
     score.step("install what the tests need", || {
         setup::debian(PACKAGES)?;
         setup::python()?;
@@ -65,6 +72,9 @@ pub fn run(options: &Options) -> Result<()> {
             steps::loud(Command::new("npm").args(["run", "--silent", "test"]).current_dir("tests/browser"))
         });
     }
+    let night = std::env::var("CHAOS").is_ok_and(|chaos| chaos == "night");
+    let command = if night { "`CHAOS=night cargo xtask test`" } else { "`cargo xtask test`" };
+    faults::tell(options.record, command)?;
     score.finish()
 }
 
