@@ -20,7 +20,7 @@ pub mod decimal;
 pub mod decode;
 pub mod device;
 pub mod parse;
-mod section;
+pub mod section;
 
 pub use builtin::{builtin, catalogue_text};
 pub use catalogue::{Catalogue, Measurement, Medium};

@@ -1,4 +1,5 @@
-//! Reads one table of a configuration text, remembering where everything stands and collecting every fault.
+//! Reads one table of a configuration text, remembering where everything stands and collecting every fault. Rooms with
+//! texts of their own read them with it too, so that faults look alike everywhere.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,7 +21,7 @@ struct Source<'t> {
 }
 
 /// One table of the text. Keys that nobody asked for are faults: see [`Section::finish`].
-pub(crate) struct Section<'t, 'd> {
+pub struct Section<'t, 'd> {
     source: Rc<Source<'t>>,
     table: &'d DeTable<'d>,
     name: String,
@@ -31,7 +32,7 @@ pub(crate) struct Section<'t, 'd> {
 
 impl<'t, 'd> Section<'t, 'd> {
     /// Parses the text, lets `read` take what it knows from the root table, and returns every fault in text order.
-    pub(crate) fn read(
+    pub fn read(
         file: &'t str,
         text: &'t str,
         read: impl for<'x> FnOnce(&mut Section<'t, 'x>),
@@ -63,27 +64,27 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// The key that leads to this table.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// A fault of the whole table.
-    pub(crate) fn fault(&self, what: impl Into<String>, help: impl Into<String>) {
+    pub fn fault(&self, what: impl Into<String>, help: impl Into<String>) {
         self.source.fault(self.at, what, help);
     }
 
     /// A fault at a byte offset.
-    pub(crate) fn fault_at(&self, at: usize, what: impl Into<String>, help: impl Into<String>) {
+    pub fn fault_at(&self, at: usize, what: impl Into<String>, help: impl Into<String>) {
         self.source.fault(at, what, help);
     }
 
     /// Where a key's value stands, or the table if the key is missing.
-    pub(crate) fn offset(&self, key: &str) -> usize {
+    pub fn offset(&self, key: &str) -> usize {
         self.table.get(key).map_or(self.at, |value| value.span().start)
     }
 
     /// True if the key is there.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
@@ -110,7 +111,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// A required text with at least one character.
-    pub(crate) fn text(&mut self, key: &str) -> Option<String> {
+    pub fn text(&mut self, key: &str) -> Option<String> {
         let text = self.text_maybe_empty(key)?;
         if text.trim().is_empty() {
             self.fault_at(self.offset(key), format!("{key} is empty"), "write at least one character");
@@ -120,7 +121,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// A required text.
-    pub(crate) fn text_maybe_empty(&mut self, key: &str) -> Option<String> {
+    pub fn text_maybe_empty(&mut self, key: &str) -> Option<String> {
         let value = self.required(key)?;
         match value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
@@ -132,12 +133,12 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// A text that may be left out.
-    pub(crate) fn optional_text(&mut self, key: &str) -> Option<String> {
+    pub fn optional_text(&mut self, key: &str) -> Option<String> {
         if self.has(key) { self.text(key) } else { None }
     }
 
     /// A required word out of a list.
-    pub(crate) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+    pub fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -149,7 +150,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// A word out of a list that may be left out.
-    pub(crate) fn optional_word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+    pub fn optional_word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         if self.has(key) { self.word(key, words) } else { self.skip(key) }
     }
 
@@ -159,7 +160,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// A required whole number between two bounds, both included.
-    pub(crate) fn integer(&mut self, key: &str, min: i64, max: i64) -> Option<i64> {
+    pub fn integer(&mut self, key: &str, min: i64, max: i64) -> Option<i64> {
         let value = self.required(key)?;
         let Some(number) = integer_of(value) else {
             self.wrong(key, value, "a whole number");
@@ -174,12 +175,12 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// A whole number that may be left out.
-    pub(crate) fn integer_or(&mut self, key: &str, min: i64, max: i64, default: i64) -> Option<i64> {
+    pub fn integer_or(&mut self, key: &str, min: i64, max: i64, default: i64) -> Option<i64> {
         if self.has(key) { self.integer(key, min, max) } else { self.skip(key).or(Some(default)) }
     }
 
     /// A decimal number, written as a number or as a text, with its offset; may be left out.
-    pub(crate) fn optional_decimal(&mut self, key: &str) -> Option<(Decimal, usize)> {
+    pub fn optional_decimal(&mut self, key: &str) -> Option<(Decimal, usize)> {
         let value = self.value(key)?;
         let at = value.span().start;
         match decimal_of(value) {
@@ -197,7 +198,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// True or false; `default` if left out.
-    pub(crate) fn flag_or(&mut self, key: &str, default: bool) -> Option<bool> {
+    pub fn flag_or(&mut self, key: &str, default: bool) -> Option<bool> {
         let Some(value) = self.value(key) else { return Some(default) };
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
@@ -207,7 +208,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// A list of whole numbers with their offsets; empty if left out.
-    pub(crate) fn integers(&mut self, key: &str) -> Vec<(i128, usize)> {
+    pub fn integers(&mut self, key: &str) -> Vec<(i128, usize)> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
             self.wrong(key, value, "a list of whole numbers");
@@ -224,7 +225,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// A table below this one; may be left out.
-    pub(crate) fn optional_section(&mut self, key: &str) -> Option<Section<'t, 'd>> {
+    pub fn optional_section(&mut self, key: &str) -> Option<Section<'t, 'd>> {
         let value = self.value(key)?;
         match value.get_ref() {
             DeValue::Table(table) => Some(self.below(key, table, value.span().start)),
@@ -236,7 +237,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// The tables of a list such as `[[points]]`; empty if left out.
-    pub(crate) fn list(&mut self, key: &str) -> Vec<Section<'t, 'd>> {
+    pub fn list(&mut self, key: &str) -> Vec<Section<'t, 'd>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
             self.wrong(key, value, "a list of tables");
@@ -253,7 +254,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// Every entry of this table as a table, in text order.
-    pub(crate) fn sections(&mut self) -> Vec<Section<'t, 'd>> {
+    pub fn sections(&mut self) -> Vec<Section<'t, 'd>> {
         let mut sections = Vec::new();
         for (key, value) in self.table.iter() {
             self.asked.insert(key.get_ref().to_string());
@@ -267,7 +268,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// Every entry of this table as decimal, with key and offset of the key.
-    pub(crate) fn decimals(&mut self) -> Vec<(String, Decimal, usize)> {
+    pub fn decimals(&mut self) -> Vec<(String, Decimal, usize)> {
         let keys: Vec<_> =
             self.table.iter().map(|(key, _)| (key.get_ref().to_string(), key.span().start)).collect();
         let mut entries = Vec::new();
@@ -284,7 +285,7 @@ impl<'t, 'd> Section<'t, 'd> {
     }
 
     /// Reports the keys that nobody asked for.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         for (key, _) in self.table.iter() {
             let name: &str = key.get_ref();
             if self.asked.contains(name) {
