@@ -9,6 +9,9 @@ use sitian_poll::rtu::{Receiver, crc16};
 use sitian_poll::{BusPlan, Command, DevicePlan, Failure, PointPlan, Poller, Request, Sample};
 use sitian_profile::{Catalogue, Context, Profile, builtin, catalogue_text, encode};
 
+#[path = "../../../tests/system/src/tally.rs"]
+mod tally;
+
 const TIMEOUT_MS: u32 = 200;
 const UNITS: u8 = 4;
 
@@ -148,4 +151,11 @@ fn late_and_broken_replies_never_become_the_value_of_another_point() {
     assert!(line.late > 5_000, "{} late replies", line.late);
     assert!(foreign > 100, "{foreign} frames discarded");
     assert!(values > slots / 2, "{values} values in {slots} samples");
+    let fault = tally::Fault {
+        number: "F28",
+        title: "late, foreign, split, broken replies",
+        injected: "simulated serial line under the real poller",
+    };
+    let note = format!("{} late replies, {foreign} frames discarded", line.late);
+    fault.came_to(format!("{requests} transactions"), tally::NONE, note);
 }

@@ -3,6 +3,8 @@
 
 #[path = "simulated/disk.rs"]
 mod disk;
+#[path = "../../../tests/system/src/tally.rs"]
+mod tally;
 #[path = "simulated/truth.rs"]
 mod truth;
 
@@ -12,6 +14,15 @@ use disk::{Faults, MemoryDisk};
 use sitian_model::{Epoch, GapReason, Seq};
 use sitian_spool::{Limits, Spool};
 use truth::{append, drain, end, epoch, gaps, missing, small};
+
+/// Leaves a row of the fault table. Whoever tells has compared every record with the truth and would have failed.
+fn tell(number: &'static str, title: &'static str, many: impl std::fmt::Display, note: &str) {
+    tally::Fault { number, title, injected: "disk in memory under the real spool" }.came_to(
+        many,
+        tally::NONE,
+        note,
+    );
+}
 
 /// What was accepted: one past the last sequence number per epoch.
 type Accepted = BTreeMap<Epoch, Seq>;
@@ -73,6 +84,7 @@ fn a_power_cut_at_every_write_loses_nothing_accepted() {
             check_nothing_lost(disk, &accepted, &format!("cut {cut} seed {seed}"));
         }
     }
+    tell("F4", "power cut at every call", format!("{} cuts", 4 * whole.calls), "");
 }
 
 #[test]
@@ -87,6 +99,12 @@ fn one_failing_call_anywhere_loses_nothing_and_stops_nothing() {
         let disk = disk.power_cut(&mut fastrand::Rng::with_seed(fail_at));
         check_nothing_lost(disk, &accepted, &format!("fail at {fail_at}"));
     }
+    tell(
+        "F6",
+        "one failing call anywhere",
+        format!("{} calls", whole.calls),
+        "every call of a life of 60 rounds",
+    );
 }
 
 #[test]
@@ -111,6 +129,8 @@ fn lives_of_crashes_and_power_cuts_lose_nothing_accepted() {
         }
     }
     assert!(cuts == 2400 && crashes_in_recovery > 300);
+    let note = format!("{crashes_in_recovery} crashes in recovery");
+    tell("F4", "lives of six power cuts each", format!("{cuts} cuts"), &note);
 }
 
 /// Three segments of one epoch, all acknowledged by the disk.
@@ -131,12 +151,13 @@ fn three_segments() -> (MemoryDisk, Vec<String>, Seq) {
 #[test]
 fn every_flipped_bit_is_found_and_costs_at_most_one_record() {
     let (disk, names, count) = three_segments();
-    let mut damaged = 0;
+    let (mut damaged, mut flips) = (0, 0);
     for name in &names[..2] {
         let len = disk.files[name].view.len();
         for byte in 0..len {
             let mut hurt = disk.clone();
             hurt.tamper(name, |bytes| bytes[byte] ^= 1 << (byte % 8));
+            flips += 1;
             let (mut spool, _) = Spool::open(hurt, small(), epoch(2));
             let all = drain(&mut spool, epoch(1), 0);
             let (records, found) = gaps(&all);
@@ -149,32 +170,44 @@ fn every_flipped_bit_is_found_and_costs_at_most_one_record() {
         }
     }
     assert!(damaged > 10_000);
+    let note = format!("{damaged} records announced as damaged, none silently");
+    tell("F9", "one bit of every byte of sealed segments", format!("{flips} flips"), &note);
 }
 
 #[test]
 fn every_flipped_bit_of_the_newest_segment_costs_at_most_one_record_or_cuts_the_last() {
     let (disk, names, count) = three_segments();
     let name = &names[2];
+    let mut flips = 0;
     for byte in 0..disk.files[name].view.len() {
         for bit in 0..8 {
             let mut hurt = disk.clone();
             hurt.tamper(name, |bytes| bytes[byte] ^= 1 << bit);
+            flips += 1;
             let (mut spool, recovery) = Spool::open(hurt, small(), epoch(2));
             let all = drain(&mut spool, epoch(1), 0);
             assert!(gaps(&all).0 as u64 + 1 >= count, "byte {byte}");
             assert!(end(&all, 0) == count || recovery.tail_bytes > 0, "byte {byte}");
         }
     }
+    tell(
+        "F9",
+        "every bit of the newest segment",
+        format!("{flips} flips"),
+        "at most one record each, announced",
+    );
 }
 
 #[test]
 fn a_file_cut_or_zeroed_from_any_byte_on_opens_and_says_what_is_gone() {
     let (disk, names, count) = three_segments();
+    let mut files = 0;
     for (n, name) in names.iter().enumerate().take(3) {
         let len = disk.files[name].view.len();
         for at in 0..=len {
             for zero in [false, true] {
                 let mut hurt = disk.clone();
+                files += 1;
                 hurt.tamper(name, |bytes| {
                     bytes.truncate(at);
                     bytes.resize(if zero { len } else { at }, 0);
@@ -188,6 +221,12 @@ fn a_file_cut_or_zeroed_from_any_byte_on_opens_and_says_what_is_gone() {
             }
         }
     }
+    tell(
+        "F10",
+        "truncated and zeroed from every byte on",
+        format!("{files} files"),
+        "every one opens and goes on",
+    );
 }
 
 #[test]
@@ -226,6 +265,7 @@ fn missing_extra_swapped_copied_and_foreign_files_open() {
         );
     }
     check("all gone", &|disk: &mut MemoryDisk| disk.files.clear(), 0, 0);
+    tell("F10", "missing, extra, swapped, foreign segments", "9 folders", "every one opens and goes on");
 }
 
 #[test]
@@ -288,6 +328,12 @@ fn a_read_only_disk_leaves_memory_readable_and_bounded_and_heals() {
     let (mut spool, _) = Spool::open(spool.into_disk().process_death(), small(), epoch(3));
     assert_eq!(end(&drain(&mut spool, epoch(2), 20), 20), 200);
     assert_eq!(drain(&mut spool, epoch(1), 0).len(), 20);
+    tell(
+        "F8",
+        "disk turns read-only and heals",
+        "200 records",
+        "published from memory; what memory dropped is a gap",
+    );
 }
 
 #[test]
@@ -302,6 +348,8 @@ fn a_full_disk_evicts_the_oldest_with_an_exact_gap() {
     let all = drain(&mut spool, epoch(1), 0);
     assert_eq!((missing(&all, GapReason::Evicted), end(&all, 0)), (spool.state().lost, 400));
     assert!(gaps(&all).0 > 40);
+    let note = format!("{} records evicted, as many announced", spool.state().lost);
+    tell("F7", "disk full for 400 records", "1 disk", &note);
 }
 
 #[test]
@@ -331,4 +379,5 @@ fn a_lying_sync_invents_nothing() {
             assert!(end(&drain(&mut spool, epoch, 0), 0) <= written);
         }
     }
+    tell("F5", "lying sync, then a power cut", "200 cuts", "invents nothing, opens clean");
 }

@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use sitian_testkit::season::{replay, season};
-use sitian_testkit::{Mutant, Sight};
+use sitian_testkit::{Mutant, Season, Sight};
+
+#[path = "../../../tests/system/src/tally.rs"]
+mod tally;
 
 /// Worlds of a plain run.
 const SEEDS: u64 = 600;
@@ -49,5 +52,41 @@ fn whatever_happens_nothing_is_lost_doubled_or_invented() {
     assert!(season.failures.is_empty(), "{} of {} worlds failed", season.failures.len(), season.worlds);
     if seeds >= SEEDS {
         assert_eq!(season.seen.rarer_than(1), [], "hard states that were never reached");
+    }
+    tell(&season);
+}
+
+/// One row per fault of the matrix. The oracle of a world fails it on any harm, so what gets here has done none.
+fn tell(season: &Season) {
+    let rows: [(_, _, &[Sight]); 7] = [
+        (
+            "F4",
+            "power cut with torn, reordered, trashed writes",
+            &[Sight::PowerCut, Sight::CrashDuringRecovery],
+        ),
+        (
+            "F6",
+            "failing, full and read-only card",
+            &[Sight::SpoolFailed, Sight::SpoolWorksAgain, Sight::Eviction],
+        ),
+        ("F17", "broker wiped", &[Sight::BrokerWiped]),
+        (
+            "F18",
+            "lying broker",
+            &[Sight::BrokerDropped, Sight::BrokerDoubled, Sight::BrokerShuffled, Sight::BrokerReplayed],
+        ),
+        (
+            "F23",
+            "card restored, wiped, gateway cloned",
+            &[Sight::ImageRestored, Sight::SpoolWiped, Sight::GatewayCloned],
+        ),
+        ("F24", "centre restored from a copy", &[Sight::CentreRestored, Sight::Rewind]),
+        ("F25", "boot in 1970, late or no time", &[Sight::Boot1970, Sight::Restamped, Sight::ClockUnknown]),
+    ];
+    for (number, title, sights) in rows {
+        let many = sights.iter().map(|sight| format!("{} {sight:?}", season.seen.count(*sight)));
+        let fault = tally::Fault { number, title, injected: "simulated world" };
+        let worlds = format!("{} worlds, {} records", season.worlds, season.accepted);
+        fault.came_to(many.collect::<Vec<_>>().join(", "), tally::NONE, worlds);
     }
 }
