@@ -121,6 +121,7 @@ fn show(profile: &Profile, point: &ProfilePoint, words: &Words) {
     let context = Context {
         unit: point.unit_register.as_ref().and_then(|register| word(register.address)),
         decimals: point.decimals_register.and_then(|register| word(register.address)),
+        status: point.status_register.and_then(|register| word(register.address)),
     };
     let (value, quality) = decode(point, &own, context);
     let raw: Vec<String> = own.iter().map(|word| format!("{word:04X}")).collect();

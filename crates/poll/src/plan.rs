@@ -89,12 +89,13 @@ pub(crate) struct RoundPoint {
     pub(crate) own: Place,
     pub(crate) unit: Option<Place>,
     pub(crate) decimals: Option<Place>,
+    pub(crate) status: Option<Place>,
 }
 
 impl RoundPoint {
     /// Everything the value depends on.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-        [Some(self.own), self.unit, self.decimals].into_iter().flatten()
+        [Some(self.own), self.unit, self.decimals, self.status].into_iter().flatten()
     }
 }
 
@@ -116,6 +117,7 @@ pub fn blocks<'p>(profile: &Profile, points: impl IntoIterator<Item = &'p Profil
         let extras = [
             point.unit_register.as_ref().map(|register| register.address),
             point.decimals_register.map(|register| register.address),
+            point.status_register.map(|register| register.address),
         ];
         wanted.extend(extras.into_iter().flatten().map(u32::from).map(|at| (point.function, at, at + 1)));
     }
@@ -179,6 +181,7 @@ fn round_point(plan: &PointPlan, point: &ProfilePoint, blocks: &[Block]) -> Opti
         own: place(point.address, point.kind.registers())?,
         unit: point.unit_register.as_ref().and_then(|register| place(register.address, 1)),
         decimals: point.decimals_register.and_then(|register| place(register.address, 1)),
+        status: point.status_register.and_then(|register| place(register.address, 1)),
     })
 }
 

@@ -128,8 +128,11 @@ fn sample(point: &RoundPoint, profile: &Profile, results: &[Option<Result<Vec<u1
     let word =
         |place: Option<Place>| place.map(|place| read(place).map(|words| words.first().copied())).transpose();
     let decoded = || {
-        let context =
-            Context { unit: word(point.unit)?.flatten(), decimals: word(point.decimals)?.flatten() };
+        let context = Context {
+            unit: word(point.unit)?.flatten(),
+            decimals: word(point.decimals)?.flatten(),
+            status: word(point.status)?.flatten(),
+        };
         Ok(decode(&profile.points[point.profile_point], read(point.own)?, context))
     };
     let (value, quality) = decoded().unwrap_or_else(|cause: Cause| (None, Quality::Bad(cause)));

@@ -27,6 +27,7 @@ const BUILTIN: &[(&str, &str)] = profiles![
     "dfrobot-urm13.toml",
     "dfrobot-urm14.toml",
     "jxct-soil-npk.toml",
+    "lc-relay-8.toml",
     "nhzd-light.toml",
     "par-generic.toml",
     "qdy30a.toml",

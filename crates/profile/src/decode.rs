@@ -11,24 +11,37 @@ pub struct Context {
     pub unit: Option<u16>,
     /// Content of the point's decimals register, if it has one and it could be read.
     pub decimals: Option<u16>,
+    /// Content of the point's status register, if it has one and it could be read.
+    pub status: Option<u16>,
 }
 
 /// Decodes the point's own registers. A value is `None` exactly if the quality is bad:
 ///
 /// - too few registers, a NaN, an infinity, a "no value" marker, an unknown unit code: bad, not a number;
-/// - a unit or decimals register that was not read: bad, preparation;
+/// - a unit, decimals or status register that was not read: bad, preparation;
+/// - a status bit of the device that speaks against it: bad, device status; or uncertain, and the value is kept;
 /// - outside the plausible range: uncertain, implausible; the value is kept.
 ///
 /// The value is the nearest `f64` to the exact decimal result: 359 × 0.1 is 35.9. An `f32` counts as the shortest
 /// decimal that reads back as it, so that 7.86 stays 7.86.
 pub fn decode(point: &ProfilePoint, registers: &[u16], context: Context) -> (Option<f64>, Quality) {
+    let status = match (point.status_register, context.status) {
+        (Some(_), None) => return (None, Quality::Bad(Cause::Preparation)),
+        (Some(register), Some(bits)) if bits & register.bad != 0 => {
+            return (None, Quality::Bad(Cause::DeviceStatus));
+        }
+        (Some(register), Some(bits)) if bits & register.uncertain != 0 => {
+            Quality::Uncertain(Cause::DeviceStatus)
+        }
+        _ => Quality::Good,
+    };
     let value = exact_value(point, registers, context).map(Decimal::to_f64);
     match value {
         Ok(value) if !value.is_finite() => (None, Quality::Bad(Cause::NotANumber)),
         Ok(value) if value < point.min || value > point.max => {
             (Some(value), Quality::Uncertain(Cause::Implausible))
         }
-        Ok(value) => (Some(value), Quality::Good),
+        Ok(value) => (Some(value), status),
         Err(cause) => (None, Quality::Bad(cause)),
     }
 }

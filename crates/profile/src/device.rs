@@ -33,8 +33,12 @@ pub struct Profile {
     pub pause_ms: u32,
     /// Registers that must never be part of a request.
     pub unreadable: Vec<Range>,
-    /// Reads that start the measurement before values can be read.
+    /// Commands that start the measurement before values can be read.
     pub pre_read: Vec<PreRead>,
+    /// Commands that end the measurement (light off, wiper parked) when the next poll is far away.
+    pub post_read: Vec<PreRead>,
+    /// How unit id and baud rate are changed, as far as it is known.
+    pub setup: Setup,
     /// The points, in the order of the text; keys are unique.
     pub points: Vec<ProfilePoint>,
 }
@@ -154,8 +158,21 @@ pub struct Range {
     pub last: u16,
 }
 
-/// A read whose only purpose is to make the device measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Registers that change how a device is reached; for the person who commissions it, never written by polling.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Setup {
+    /// Holding register of the unit id.
+    pub unit_register: Option<u16>,
+    /// Holding register of the baud rate.
+    pub baud_register: Option<u16>,
+    /// Baud rates with the maker's code for each, by rate. Makers disagree, so that there is no default.
+    pub baud_codes: Vec<(u32, u16)>,
+    /// What else one has to know, such as a power cycle; may be empty.
+    pub note: String,
+}
+
+/// A command to make the device measure: a read whose answer is of no interest, or a write.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PreRead {
     /// Which table.
     pub function: Function,
@@ -163,6 +180,9 @@ pub struct PreRead {
     pub address: u16,
     /// Registers asked for; 0 is what some makers use for a command.
     pub count: u16,
+    /// If there is something here, it is written (function 16, or 15 to coils) instead of reading. An empty list is a
+    /// write of no registers, which some makers use for a command.
+    pub write: Option<Vec<u16>>,
     /// How long the device needs afterwards, in milliseconds.
     pub delay_ms: u32,
     /// Repeated after this many milliseconds; 0: only at the start and after the device was silent.
@@ -246,6 +266,47 @@ pub struct DecimalsRegister {
     pub max: u8,
 }
 
+/// A register whose bits speak about the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StatusRegister {
+    /// Protocol address in the point's table.
+    pub address: u16,
+    /// Any of these bits: there is no value.
+    pub bad: u16,
+    /// Any of these bits: the value is kept, but uncertain.
+    pub uncertain: u16,
+}
+
+/// The device counts up for ever: it wraps, and it can be reset. See [`crate::counter`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counter {
+    /// Raw counts after which it begins at 0 again; `None`: it does not wrap within a lifetime.
+    pub wrap: Option<u64>,
+    /// Largest increase within an hour that is believed, in the point's unit.
+    pub hourly_max: f64,
+}
+
+/// What may be written to a point, and what is safe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// Lowest value that may be written, in the point's unit.
+    pub min: f64,
+    /// Highest value that may be written.
+    pub max: f64,
+    /// The value that does no harm: restored when its time is up, and when link or process die.
+    pub safe: f64,
+    /// The value may differ from `safe` for at most this many seconds; 0: for ever.
+    pub on_max_s: u32,
+    /// True: function 15 or 16 also for one coil or register. False: 5 or 6 where they suffice.
+    pub multiple: bool,
+    /// Milliseconds after which reading back tells the new state.
+    pub settle_ms: u32,
+    /// Key of the point that tells the state; `None`: the written point itself.
+    pub read_back: Option<PointKey>,
+    /// The state read back may differ by this much, in its unit.
+    pub tolerance: f64,
+}
+
 /// One quantity of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProfilePoint {
@@ -277,6 +338,12 @@ pub struct ProfilePoint {
     pub unit_register: Option<UnitRegister>,
     /// Where the number of decimals is read from, if the device decides.
     pub decimals_register: Option<DecimalsRegister>,
+    /// Where the device says how far the value may be trusted.
+    pub status_register: Option<StatusRegister>,
+    /// The value is a count that wraps and can be reset.
+    pub counter: Option<Counter>,
+    /// What may be written here; `None`: nothing.
+    pub write: Option<Write>,
     /// Raw values that mean "no value": equal to the number, or to its bit pattern.
     pub missing: Vec<i128>,
     /// The channel is not fitted on every device: it is polled only where the device's configuration lists it.

@@ -10,12 +10,13 @@
 //! and marked.
 //!
 //! Reading order: [`catalogue`] (which quantities exist), [`device`] (what a profile says), [`parse`] (from text,
-//! with every fault found), [`decimal`] (exact scales), [`decode`] (registers to values and back), [`builtin`].
+//! with every fault found), [`decimal`] (exact scales), [`decode`] (registers to values and back), [`counter`] (totals that only grow), [`builtin`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod builtin;
 pub mod catalogue;
+pub mod counter;
 pub mod decimal;
 pub mod decode;
 pub mod device;
@@ -24,9 +25,10 @@ pub mod section;
 
 pub use builtin::{builtin, catalogue_text};
 pub use catalogue::{Catalogue, Measurement, Medium};
+pub use counter::{Step, Total, TotalState};
 pub use decimal::Decimal;
 pub use decode::{Context, decode, encode};
 pub use device::{
-    DecimalsRegister, Function, Kind, Order, Parity, PreRead, Profile, ProfilePoint, Range, Serial,
-    UnitRegister, Verified,
+    Counter, DecimalsRegister, Function, Kind, Order, Parity, PreRead, Profile, ProfilePoint, Range, Serial,
+    Setup, StatusRegister, UnitRegister, Verified, Write,
 };

@@ -1,13 +1,14 @@
 //! From the text of a profile to a [`Profile`], with every fault found.
 
-use sitian_model::{ConfigFault, PointKey};
+mod point;
 
-use crate::catalogue::Measurement;
+use sitian_model::ConfigFault;
+
+use crate::device::Setup;
 use crate::section::Section;
-use crate::{
-    Catalogue, Decimal, DecimalsRegister, Function, Kind, Order, Parity, PreRead, Profile, ProfilePoint,
-    Range, Serial, UnitRegister, Verified,
-};
+use crate::{Catalogue, Function, Parity, PreRead, Profile, ProfilePoint, Range, Serial, Verified};
+
+use point::{check_place, read_point};
 
 const FUNCTIONS: [(&str, Function); 4] = [
     ("coils", Function::Coils),
@@ -18,29 +19,9 @@ const FUNCTIONS: [(&str, Function); 4] = [
 const PARITIES: [(&str, Parity); 3] = [("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)];
 const MARKS: [(&str, Verified); 3] =
     [("F", Verified::Frame), ("V", Verified::Source), ("U", Verified::Unverified)];
-const ORDERS: [(&str, Order); 4] =
-    [("ABCD", Order::Abcd), ("CDAB", Order::Cdab), ("BADC", Order::Badc), ("DCBA", Order::Dcba)];
-const ORDERS_64: [(&str, Order); 4] = [
-    ("ABCDEFGH", Order::Abcd),
-    ("GHEFCDAB", Order::Cdab),
-    ("BADCFEHG", Order::Badc),
-    ("HGFEDCBA", Order::Dcba),
-];
-/// `bits` stands for a mask that is read separately.
-const KINDS: [(&str, Kind); 9] = [
-    ("u16", Kind::U16),
-    ("s16", Kind::S16),
-    ("u32", Kind::U32),
-    ("s32", Kind::S32),
-    ("u64", Kind::U64),
-    ("s64", Kind::S64),
-    ("f32", Kind::F32),
-    ("f64", Kind::F64),
-    ("bits", Kind::Bits(u16::MAX)),
-];
-/// Coils and discrete inputs have one bit for each address.
-const ONE_BIT: Kind = Kind::Bits(1);
 const POINTS_MAX: usize = 500;
+/// Registers that one function 16 may carry.
+const WRITE_MAX: usize = 123;
 
 impl Profile {
     /// Reads a profile text; `file` is how faults name it. Returns every fault found.
@@ -80,6 +61,8 @@ fn read_profile(root: &mut Section<'_, '_>, catalogue: &Catalogue) -> Option<Pro
     };
     let unreadable = each(root.list("unreadable"), read_range);
     let pre_read = each(root.list("pre_read"), read_pre_read);
+    let post_read = each(root.list("post_read"), read_pre_read);
+    let setup = root.optional_section("setup").map_or_else(|| Some(Setup::default()), read_setup);
     let limit = registers_max.unwrap_or(125) as u16;
     let points = read_points(root, catalogue, limit, &unreadable);
     Some(Profile {
@@ -97,6 +80,8 @@ fn read_profile(root: &mut Section<'_, '_>, catalogue: &Catalogue) -> Option<Pro
         pause_ms: pause_ms? as u32,
         unreadable,
         pre_read,
+        post_read,
+        setup: setup?,
         points,
     })
 }
@@ -136,16 +121,75 @@ fn read_pre_read(section: &mut Section<'_, '_>) -> Option<PreRead> {
     let function = section.word("function", &FUNCTIONS);
     let address = address(section, "address");
     let count = section.integer_or("count", 0, 125, 1);
+    let write = section.has("write").then(|| read_write_list(section, function));
+    section.integers("write");
     let delay_ms = section.integer_or("delay_ms", 0, 600_000, 0);
     let every_ms = section.integer_or("every_ms", 0, 86_400_000, 0);
     let (function, address, count) = (function?, address?, count? as u16);
-    if u32::from(address) + u32::from(count) > 0x1_0000 {
+    let reach = write.as_ref().map_or(u32::from(count), |words| words.len() as u32);
+    if u32::from(address) + reach > 0x1_0000 {
         section.fault(
-            format!("{count} registers from {address:#06x} end beyond 0xFFFF"),
+            format!("{reach} registers from {address:#06x} end beyond 0xFFFF"),
             "lower address or count",
         );
     }
-    Some(PreRead { function, address, count, delay_ms: delay_ms? as u32, every_ms: every_ms? as u32 })
+    let (delay_ms, every_ms) = (delay_ms? as u32, every_ms? as u32);
+    Some(PreRead { function, address, count, write, delay_ms, every_ms })
+}
+
+fn read_write_list(section: &mut Section<'_, '_>, function: Option<Function>) -> Vec<u16> {
+    let at = section.offset("write");
+    let words = section.integers("write");
+    if matches!(function, Some(Function::Discrete | Function::Input)) {
+        section.fault_at(at, "inputs cannot be written", "use function = \"holding\" or \"coils\"");
+    }
+    if section.has("count") {
+        section.fault_at(
+            section.offset("count"),
+            "a write has no count",
+            "remove count; write = [] writes none",
+        );
+    }
+    if words.len() > WRITE_MAX {
+        section.fault_at(
+            at,
+            format!("{} registers are too many", words.len()),
+            format!("at most {WRITE_MAX}"),
+        );
+    }
+    for (word, at) in words.iter().filter(|(word, _)| !(0..=0xFFFF).contains(word)) {
+        section.fault_at(*at, format!("{word} does not fit into a register"), "use 0 to 65535");
+    }
+    words.into_iter().map(|(word, _)| word as u16).collect()
+}
+
+fn read_setup(mut section: Section<'_, '_>) -> Option<Setup> {
+    let register = |section: &mut Section<'_, '_>, key: &str| {
+        section.integer_or(key, 0, 0xFFFF, -1).map(|n| u16::try_from(n).ok())
+    };
+    let unit_register = register(&mut section, "unit_register");
+    let baud_register = register(&mut section, "baud_register");
+    let mut baud_codes = Vec::new();
+    if let Some(mut table) = section.optional_section("baud_codes") {
+        for (baud, code, at) in table.decimals() {
+            let code = code.to_f64();
+            match baud.parse::<u32>() {
+                Ok(baud) if code.fract() == 0.0 && (0.0..=65_535.0).contains(&code) => {
+                    baud_codes.push((baud, code as u16))
+                }
+                _ => section.fault_at(
+                    at,
+                    format!("{baud} = {code} is no baud code"),
+                    "write 9600 = 2: rate = code",
+                ),
+            }
+        }
+        table.finish();
+    }
+    let note = section.optional_text("note").unwrap_or_default();
+    section.finish();
+    baud_codes.sort_unstable();
+    Some(Setup { unit_register: unit_register?, baud_register: baud_register?, baud_codes, note })
 }
 
 fn address(section: &mut Section<'_, '_>, key: &str) -> Option<u16> {
@@ -179,235 +223,14 @@ fn read_points(
         }
         section.finish();
     }
+    for point in &points {
+        let wanted = point.write.as_ref().and_then(|write| write.read_back.as_ref());
+        if let Some(key) = wanted.filter(|key| points.iter().all(|other| other.key != **key)) {
+            let what = format!("{} is read back from {key}, which is no point of the profile", point.key);
+            root.fault(what, "name a point of this profile in read_back, or remove it");
+        }
+    }
     points
-}
-
-fn read_point(section: &mut Section<'_, '_>, catalogue: &Catalogue) -> Option<ProfilePoint> {
-    let key = section.text("key").and_then(|text| match PointKey::new(&text) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            section.fault_at(section.offset("key"), error.to_string(), "for example soil_moisture");
-            None
-        }
-    });
-    // Most keys are the measurement's name, so it need not be said twice.
-    let measurement = match section.optional_text("measurement") {
-        Some(text) => Some(("measurement", text)),
-        None => key.as_ref().map(|key| ("key", key.to_string())),
-    };
-    let measurement = measurement.and_then(|(at, id)| {
-        let found = catalogue.get(&id).cloned();
-        if found.is_none() {
-            let help =
-                "name a measurement of config/measurements.toml with measurement = \"…\", or add it there";
-            section.fault_at(section.offset(at), format!("the measurement {id:?} is not known"), help);
-        }
-        found
-    });
-    let unit = read_unit(section, measurement.as_ref());
-    let function = section.word("function", &FUNCTIONS);
-    let address = address(section, "address");
-    let kind = read_kind(section, function);
-    let order = read_order(section, kind);
-    let scale = read_scale(section);
-    let offset = section.optional_decimal("offset").map_or(Decimal::ZERO, |(offset, _)| offset);
-    let decimals =
-        section.integer_or("decimals", 0, 9, measurement.as_ref().map_or(0, |m| m.decimals.into()));
-    let range = read_limits(section, measurement.as_ref());
-    let unit_register = section.optional_section("unit_register").and_then(read_unit_register);
-    let decimals_register = section.optional_section("decimals_register").and_then(read_decimals_register);
-    let missing = read_missing(section, kind);
-    let optional = section.flag_or("optional", false);
-    Some(ProfilePoint {
-        key: key?,
-        measurement: measurement?.id,
-        unit: unit?,
-        function: function?,
-        address: address?,
-        kind: kind?,
-        order: order?,
-        scale: scale?,
-        offset,
-        decimals: decimals? as u8,
-        min: range?.0,
-        max: range?.1,
-        unit_register,
-        decimals_register,
-        missing,
-        optional: optional?,
-    })
-}
-
-fn read_unit(section: &mut Section<'_, '_>, measurement: Option<&Measurement>) -> Option<String> {
-    let unit = section.text_maybe_empty("unit")?;
-    let measurement = measurement?;
-    if unit != measurement.unit {
-        let (id, wanted) = (&measurement.id, &measurement.unit);
-        let what = format!("unit {unit:?} is not the unit of {id}, which is {wanted:?}");
-        let help = format!("write unit = {wanted:?} and let scale and offset convert to it");
-        section.fault_at(section.offset("unit"), what, help);
-    }
-    Some(unit)
-}
-
-fn read_kind(section: &mut Section<'_, '_>, function: Option<Function>) -> Option<Kind> {
-    let one_bit = function.is_some_and(Function::is_bits);
-    if one_bit && !section.has("kind") {
-        return Some(ONE_BIT);
-    }
-    let kind = section.word("kind", &KINDS)?;
-    if one_bit {
-        section.fault_at(section.offset("kind"), "coils and discrete inputs have no kind", "remove kind");
-        return None;
-    }
-    match (kind, section.has("mask")) {
-        (Kind::Bits(_), true) => section.integer("mask", 1, 0xFFFF).map(|mask| Kind::Bits(mask as u16)),
-        (Kind::Bits(_), false) => {
-            section.fault("kind \"bits\" needs a mask", "add mask = 0x0001 for the lowest bit");
-            None
-        }
-        (_, true) => {
-            section.fault_at(
-                section.offset("mask"),
-                "only kind \"bits\" has a mask",
-                "remove mask, or change kind",
-            );
-            section.integer("mask", i64::MIN, i64::MAX);
-            None
-        }
-        (kind, false) => Some(kind),
-    }
-}
-
-fn read_order(section: &mut Section<'_, '_>, kind: Option<Kind>) -> Option<Order> {
-    let given = section.has("order");
-    match kind.map(Kind::registers) {
-        Some(1) if given => {
-            let what = "order has no meaning for a single register";
-            section.fault_at(section.offset("order"), what, "remove order, or use a 32-bit or 64-bit kind");
-            section.optional_text("order");
-            None
-        }
-        Some(2) if given => section.word("order", &ORDERS),
-        Some(4) if given => section.word("order", &[ORDERS, ORDERS_64].concat()),
-        Some(1) => Some(Order::Abcd),
-        Some(_) => {
-            section.fault(
-                "order is missing",
-                "say how the bytes of the number travel: ABCD, CDAB, BADC or DCBA",
-            );
-            None
-        }
-        None => section.optional_text("order").and(None),
-    }
-}
-
-fn read_scale(section: &mut Section<'_, '_>) -> Option<Decimal> {
-    if !section.has("scale") {
-        section.optional_decimal("scale");
-        return Some(Decimal::ONE);
-    }
-    let (scale, at) = section.optional_decimal("scale")?;
-    if scale.digits == 0 {
-        section.fault_at(
-            at,
-            "scale 0 would make every value 0",
-            "write what one raw step is worth, such as 0.1",
-        );
-        return None;
-    }
-    Some(scale)
-}
-
-fn read_limits(section: &mut Section<'_, '_>, measurement: Option<&Measurement>) -> Option<(f64, f64)> {
-    let (min, max) = (section.optional_decimal("min"), section.optional_decimal("max"));
-    let plausible = measurement.and_then(|m| m.plausible);
-    let (low, high) = plausible.unwrap_or((f64::MIN, f64::MAX));
-    let low = min.map_or(low, |(min, _)| min.to_f64());
-    let high = max.map_or(high, |(max, _)| max.to_f64());
-    if low > high {
-        let at = min.or(max).map_or(0, |(_, at)| at);
-        section.fault_at(at, format!("min {low} is above max {high}"), "exchange them, or give both");
-        return None;
-    }
-    Some((low, high))
-}
-
-fn read_unit_register(mut section: Section<'_, '_>) -> Option<UnitRegister> {
-    let address = address(&mut section, "address");
-    let mut codes = Vec::new();
-    match section.optional_section("codes") {
-        Some(mut table) => {
-            for (key, factor, at) in table.decimals() {
-                match key.parse::<u16>() {
-                    Ok(code) if factor.digits != 0 => codes.push((code, factor)),
-                    Ok(_) => {
-                        section.fault_at(at, format!("unit code {key} has the factor 0"), "write a factor")
-                    }
-                    Err(_) => {
-                        section.fault_at(
-                            at,
-                            format!("{key} is no unit code"),
-                            "use a number from 0 to 65535",
-                        );
-                    }
-                }
-            }
-            table.finish();
-        }
-        None => {
-            section.fault("codes is missing", "add codes = { 17 = 0.01 }: code = factor to the point's unit")
-        }
-    }
-    section.finish();
-    codes.sort_unstable_by_key(|(code, _)| *code);
-    Some(UnitRegister { address: address?, codes })
-}
-
-fn read_decimals_register(mut section: Section<'_, '_>) -> Option<DecimalsRegister> {
-    let address = address(&mut section, "address");
-    let max = section.integer_or("max", 0, 9, 4);
-    section.finish();
-    Some(DecimalsRegister { address: address?, max: max? as u8 })
-}
-
-fn read_missing(section: &mut Section<'_, '_>, kind: Option<Kind>) -> Vec<i128> {
-    let markers = section.integers("missing");
-    let Some(kind) = kind else { return Vec::new() };
-    let width = u32::from(kind.registers()) * 16;
-    let min = if kind.is_signed() { -(1_i128 << (width - 1)) } else { 0 };
-    for (marker, at) in &markers {
-        if !(min..1_i128 << width).contains(marker) {
-            let what = format!("the missing marker {marker} does not fit into {width} bits");
-            section.fault_at(*at, what, "write the raw number that the registers hold");
-        }
-    }
-    markers.into_iter().map(|(marker, _)| marker).collect()
-}
-
-/// The registers of a point must exist, fit into one request and be readable.
-fn check_place(section: &Section<'_, '_>, point: &ProfilePoint, registers_max: u16, unreadable: &[Range]) {
-    let count = point.kind.registers();
-    let end = u32::from(point.address) + u32::from(count);
-    let at = section.offset("address");
-    if end > 0x1_0000 {
-        let what = format!("{count} registers from address {:#06x} end beyond 0xFFFF", point.address);
-        section.fault_at(at, what, "addresses are 0-based; lower the address");
-    }
-    if count > registers_max {
-        let what = format!("the point needs {count} registers, but registers_max is {registers_max}");
-        section.fault_at(section.offset("kind"), what, "raise registers_max, or use a shorter kind");
-    }
-    let hit = |range: &&Range| {
-        range.function == point.function
-            && u32::from(range.first) < end
-            && u32::from(point.address) <= u32::from(range.last)
-    };
-    if let Some(range) = unreadable.iter().find(hit) {
-        let what =
-            format!("the point lies in the unreadable range {:#06x} to {:#06x}", range.first, range.last);
-        section.fault_at(at, what, "move the point or narrow the range");
-    }
 }
 
 #[cfg(test)]

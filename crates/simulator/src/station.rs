@@ -130,8 +130,11 @@ impl Station {
 /// Every register address that belongs to a point, its describing registers included.
 fn words_of(point: &ProfilePoint) -> impl Iterator<Item = u16> + Clone + use<> {
     let own = point.address..point.address + point.kind.registers();
-    let described =
-        [point.unit_register.as_ref().map(|r| r.address), point.decimals_register.map(|r| r.address)];
+    let described = [
+        point.unit_register.as_ref().map(|r| r.address),
+        point.decimals_register.map(|r| r.address),
+        point.status_register.map(|r| r.address),
+    ];
     own.chain(described.into_iter().flatten())
 }
 
@@ -140,5 +143,6 @@ fn context_of(point: &ProfilePoint) -> Context {
     Context {
         unit: point.unit_register.as_ref().and_then(|r| r.codes.first()).map(|(code, _)| *code),
         decimals: point.decimals_register.map(|r| u16::from(r.max.min(point.decimals))),
+        status: point.status_register.map(|_| 0),
     }
 }

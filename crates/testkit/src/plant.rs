@@ -117,6 +117,9 @@ pub fn profile() -> Profile {
         max: f64::MAX,
         unit_register: None,
         decimals_register: None,
+        status_register: None,
+        counter: None,
+        write: None,
         missing: Vec::new(),
         optional: false,
     };
@@ -135,6 +138,8 @@ pub fn profile() -> Profile {
         pause_ms: 0,
         unreadable: Vec::new(),
         pre_read: Vec::new(),
+        post_read: Vec::new(),
+        setup: sitian_profile::Setup::default(),
         points: (0..POINTS).map(point).collect(),
     }
 }

@@ -49,6 +49,7 @@ fn every_point_of_every_profile_reads_back_what_it_encodes() {
             let context = Context {
                 unit: point.unit_register.as_ref().map(|unit| unit.codes[0].0),
                 decimals: point.decimals_register.map(|_| 1),
+                status: Some(0),
             };
             let samples: &[u16] =
                 if matches!(point.kind, Kind::Bits(_)) { &[0, 1] } else { &[0, 1, 300, 1234] };

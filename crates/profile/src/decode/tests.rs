@@ -34,6 +34,7 @@ fn check_worked_example(id: &str, first: u16, payload: &str, expected: &[(&str, 
         let context = Context {
             unit: point.unit_register.as_ref().map(|unit| word(unit.address)),
             decimals: point.decimals_register.map(|decimals| word(decimals.address)),
+            status: Some(0),
         };
         let decoded = decode(point, &registers_at(point, first, payload), context);
         assert_eq!(decoded, (Some(*value), Quality::Good), "{id} {key}");
@@ -195,7 +196,7 @@ fn a_level_follows_the_unit_and_decimals_that_the_device_states() {
         (Some(17), None, 1234, bad(Cause::Preparation)),
     ] {
         assert_eq!(
-            decode(level, &[raw], Context { unit, decimals }),
+            decode(level, &[raw], Context { unit, decimals, status: None }),
             expected,
             "{unit:?} {decimals:?} {raw}"
         );
@@ -279,5 +280,20 @@ fn floats_survive_the_way_there_and_back() {
                 assert_eq!(again, registers, "{scale} {bits:#x}");
             }
         }
+    }
+}
+
+#[test]
+fn status_bits_of_the_device_become_quality() {
+    let point = point("u16", "status_register = { address = 9, bad = 0x0001, uncertain = 0x00F0 }");
+    for (status, expected) in [
+        (Some(0x0000), (Some(7.0), Quality::Good)),
+        (Some(0xFF00), (Some(7.0), Quality::Good)),
+        (Some(0x0010), (Some(7.0), Quality::Uncertain(Cause::DeviceStatus))),
+        (Some(0x0011), (None, Quality::Bad(Cause::DeviceStatus))),
+        (None, (None, Quality::Bad(Cause::Preparation))),
+    ] {
+        let context = Context { status, ..Context::default() };
+        assert_eq!(decode(&point, &[7], context), expected, "{status:?}");
     }
 }

@@ -135,6 +135,52 @@ fn each_fault_of_how_a_point_is_read_is_found_where_it_stands() {
 }
 
 #[test]
+fn each_fault_of_counters_status_and_outputs_is_found_where_it_stands() {
+    let added = |line: &str| format!("{HEAD}{POINT}{line}\n");
+    check(&added("counter = { wrap = 100 }"), 18, 11, "hourly_max is missing", "add hourly_max");
+    check(&added("counter = { hourly_max = 0 }"), 18, 26, "counts nothing", "largest increase");
+    check(&added("status_register = { address = 2 }"), 18, 19, "no bit of the status register", "add bad");
+    let write = |values: &str| added(&format!("write = {{ min = 0, max = 1, {values} }}"));
+    check(&write("safe = 2, on_max_s = 60"), 18, 36, "safe 2 is not between min 0 and max 1", "safe value");
+    check(&write("safe = 0"), 18, 9, "on_max_s is missing", "add on_max_s");
+    check(&write("on_max_s = 60"), 18, 9, "safe is missing", "add safe");
+    check(&write("safe = 0, on_max_s = 60, read_back = \"x\""), 1, 1, "no point of the profile", "read_back");
+    check(
+        &write("safe = 0, on_max_s = 60").replace("holding", "input"),
+        18,
+        9,
+        "inputs cannot be written",
+        "coil or holding register",
+    );
+}
+
+#[test]
+fn each_fault_of_commands_and_setup_is_found_where_it_stands() {
+    let pre =
+        |more: &str| format!("{HEAD}{POINT}[[pre_read]]\nfunction = \"holding\"\naddress = 0\n{more}\n");
+    check(&pre("write = [70000]"), 21, 10, "70000 does not fit", "0 to 65535");
+    check(&pre("count = 1\nwrite = []"), 21, 9, "a write has no count", "remove count");
+    check(
+        &pre("write = [1]").replacen(
+            "[[pre_read]]\nfunction = \"holding\"",
+            "[[pre_read]]\nfunction = \"input\"",
+            1,
+        ),
+        21,
+        9,
+        "inputs cannot be written",
+        "coils",
+    );
+    check(
+        &format!("{HEAD}{POINT}[setup]\nbaud_codes = {{ fast = 1 }}\n"),
+        19,
+        16,
+        "fast = 1 is no baud code",
+        "rate = code",
+    );
+}
+
+#[test]
 fn each_fault_of_the_head_is_found_where_it_stands_with_what_to_do() {
     let replaced = |from: &str, to: &str| format!("{}{POINT}", HEAD.replace(from, to));
     let wide = POINT.replace("\"u16\"", "\"u64\"\norder = \"ABCD\"");
