@@ -1,9 +1,11 @@
-//! Carries requests to devices and answers back: Modbus TCP over a socket, Modbus RTU over a serial port.
+//! Carries requests to devices and answers back: Modbus TCP over a socket; Modbus RTU over a serial port, over a socket
+//! that ends in one, or over the connection of a DTU that dialled in.
 //!
 //! ```text
 //!                         ┌─ Tcp ─► tokio-modbus ─► Filter (whole frames of this transaction only) ─► socket
-//!  poll::Request ─► Bus ──┤
-//!                         └─ Rtu ─► channel ─► thread "bus-…" ─► silence, flush, write, read ─► port
+//!  poll::Request ─► Bus ──┤                                                                          ┌─ serial
+//!                         └─ Rtu ─► channel ─► thread "bus-…" ─► silence, flush, write, read ─► Port ┼─ socket
+//!                                                                                                    └─ seat ◄─ DTU
 //! ```
 //!
 //! What holds:
@@ -15,12 +17,15 @@
 //! - Blocking calls sit on the bus's own thread, never on the runtime.
 //! - The room knows no profiles, points or readings.
 //!
-//! Reading order: [`Bus`], [`tcp`] and `mbap` (the filter), [`rtu`] and `line` (one attempt on a serial line).
+//! Reading order: [`Bus`], [`tcp`] and `mbap` (the filter), [`rtu`] and `line` (one attempt on a serial line), [`port`]
+//! (bytes to devices, whatever they speak), [`dial`] (DTUs that connect to us).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod dial;
 mod line;
 mod mbap;
+pub mod port;
 pub mod rtu;
 pub mod tcp;
 
@@ -28,6 +33,8 @@ use std::io;
 
 use sitian_poll::{Answer, Failure, Request};
 
+pub use dial::DialSettings;
+pub use port::{PortSettings, SerialSettings};
 pub use rtu::RtuSettings;
 pub use tcp::TcpSettings;
 
@@ -36,7 +43,7 @@ pub use tcp::TcpSettings;
 pub enum BusSettings {
     /// A Modbus TCP server, or a gateway in front of a serial line.
     Tcp(TcpSettings),
-    /// A serial port.
+    /// A serial line, wherever it ends.
     Rtu(RtuSettings),
 }
 
@@ -45,7 +52,7 @@ pub enum BusSettings {
 pub enum Bus {
     /// Over a socket.
     Tcp(tcp::TcpBus),
-    /// Over a serial port.
+    /// Over a serial line.
     Rtu(rtu::RtuBus),
 }
 

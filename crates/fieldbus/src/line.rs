@@ -1,27 +1,27 @@
 //! One attempt on a serial line: silence, request, answer. Everything here blocks.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::time::{Duration, Instant};
 
-use serialport::{DataBits, FlowControl, SerialPort, StopBits};
 use sitian_poll::rtu::{FRAME_BYTES_MAX, Receiver, encode_request, response_bytes, silence_us};
 use sitian_poll::{Answer, Failure, Request};
-use sitian_profile::Parity;
 
+use crate::port::{Opener, Port};
 use crate::rtu::{Outcome, RtuSettings};
 
 /// Bits of one character at most: start, eight data, parity, stop.
 const CHARACTER_BITS: u64 = 11;
 /// A line that is never silent is given up after this time; the attempt is made nevertheless.
 const UNREST_MAX: Duration = Duration::from_millis(200);
-/// Longest time for the operating system to take a request.
-const WRITE_MAX: Duration = Duration::from_secs(2);
 
 /// The serial line as the thread sees it.
 pub(crate) struct Line {
     name: String,
-    settings: RtuSettings,
-    port: Option<Box<dyn SerialPort>>,
+    baud: u32,
+    opener: Opener,
+    /// What may stand in front of a frame and means nothing.
+    strays: Vec<Vec<u8>>,
+    port: Option<Box<dyn Port>>,
     /// When the last byte went over the line, as far as we know.
     last_byte: Instant,
     last_complaint: String,
@@ -29,8 +29,16 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn new(name: &str, settings: RtuSettings) -> Self {
-        let last_complaint = String::new();
-        Self { name: name.to_owned(), settings, port: None, last_byte: Instant::now(), last_complaint }
+        let strays = settings.port.strays();
+        Self {
+            name: name.to_owned(),
+            baud: settings.baud,
+            opener: Opener::new(settings.port),
+            strays,
+            port: None,
+            last_byte: Instant::now(),
+            last_complaint: String::new(),
+        }
     }
 
     /// Makes one attempt. A port that fails is closed, and opened anew for the next one.
@@ -39,7 +47,7 @@ impl Line {
         let result = self.attempt(request, &mut foreign);
         let result = result.unwrap_or_else(|fault| {
             self.port = None;
-            let reason = format!("{}: {fault}", self.settings.path);
+            let reason = format!("{}: {fault}", self.opener.settings().describe());
             if reason != self.last_complaint {
                 tracing::warn!(bus = %self.name, %reason, "the bus is unreachable");
                 self.last_complaint.clone_from(&reason);
@@ -56,40 +64,26 @@ impl Line {
         };
         let stale = self.wait_for_silence(port.as_mut())?;
         foreign.extend(foreign_in(request, &stale));
-        port.set_timeout(WRITE_MAX)?;
-        port.write_all(&encode_request(request))?;
-        port.flush()?;
+        port.write(&encode_request(request))?;
         self.last_byte = Instant::now();
-        let mut receiver = Receiver::new(*request);
+        let mut receiver = Receiver::new(*request).skipping(self.strays.clone());
         let result = self.receive(port.as_mut(), request, &mut receiver)?;
         foreign.extend_from_slice(receiver.foreign());
         self.port = Some(port);
         Ok(result)
     }
 
-    fn open(&mut self) -> io::Result<Box<dyn SerialPort>> {
-        let serial = &self.settings.serial;
-        let parity = match serial.parity {
-            Parity::None => serialport::Parity::None,
-            Parity::Even => serialport::Parity::Even,
-            Parity::Odd => serialport::Parity::Odd,
-        };
-        let port = serialport::new(&self.settings.path, serial.baud)
-            .data_bits(if serial.data_bits == 7 { DataBits::Seven } else { DataBits::Eight })
-            .parity(parity)
-            .stop_bits(if serial.stop_bits == 2 { StopBits::Two } else { StopBits::One })
-            .flow_control(FlowControl::None)
-            .exclusive(true)
-            .open()?;
-        tracing::info!(bus = %self.name, path = %self.settings.path, baud = serial.baud, "port opened");
+    fn open(&mut self) -> io::Result<Box<dyn Port>> {
+        let port = self.opener.open()?;
+        tracing::info!(bus = %self.name, port = %self.opener.settings().describe(), baud = self.baud, "port opened");
         self.last_complaint.clear();
         self.last_byte = Instant::now();
         Ok(port)
     }
 
     /// Reads away what nobody waits for, until the line has been silent for 3.5 characters. Returns what was read.
-    fn wait_for_silence(&mut self, port: &mut dyn SerialPort) -> io::Result<Vec<u8>> {
-        let silence = Duration::from_micros(silence_us(self.settings.serial.baud).into());
+    fn wait_for_silence(&mut self, port: &mut dyn Port) -> io::Result<Vec<u8>> {
+        let silence = Duration::from_micros(silence_us(self.baud).into());
         let began = Instant::now();
         let mut stale = Vec::new();
         loop {
@@ -105,12 +99,12 @@ impl Line {
     /// be late: what the answer itself takes on the line comes on top.
     fn receive(
         &mut self,
-        port: &mut dyn SerialPort,
+        port: &mut dyn Port,
         request: &Request,
         receiver: &mut Receiver,
     ) -> io::Result<Result<Answer, Failure>> {
-        let airtime_us = response_bytes(request) as u64 * CHARACTER_BITS * 1_000_000
-            / u64::from(self.settings.serial.baud.max(1));
+        let airtime_us =
+            response_bytes(request) as u64 * CHARACTER_BITS * 1_000_000 / u64::from(self.baud.max(1));
         let deadline = Instant::now()
             + Duration::from_millis(request.timeout_ms.into())
             + Duration::from_micros(airtime_us);
@@ -128,21 +122,14 @@ impl Line {
     }
 
     /// Appends what comes within `limit`. False if nothing came. Errors mean that the port is gone.
-    fn read(&mut self, port: &mut dyn SerialPort, limit: Duration, into: &mut Vec<u8>) -> io::Result<bool> {
+    fn read(&mut self, port: &mut dyn Port, limit: Duration, into: &mut Vec<u8>) -> io::Result<bool> {
         let mut bytes = [0; FRAME_BYTES_MAX];
-        port.set_timeout(limit)?;
-        match port.read(&mut bytes) {
-            Ok(0) => {
-                Err(io::Error::new(ErrorKind::UnexpectedEof, "the port has been closed from the other side"))
-            }
-            Ok(count) => {
-                self.last_byte = Instant::now();
-                into.extend_from_slice(&bytes[..count]);
-                Ok(true)
-            }
-            Err(fault) if matches!(fault.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => Ok(false),
-            Err(fault) => Err(fault),
+        let count = port.read(&mut bytes, limit)?;
+        if count > 0 {
+            self.last_byte = Instant::now();
+            into.extend_from_slice(&bytes[..count]);
         }
+        Ok(count > 0)
     }
 }
 

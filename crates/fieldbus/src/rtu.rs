@@ -1,22 +1,23 @@
-//! Modbus RTU: a thread of its own owns the port and waits there; requests and answers go through channels.
+//! Modbus RTU, over a serial port or over a socket that ends in one: a thread of its own owns the port and waits there;
+//! requests and answers go through channels.
 
 use std::io;
 use std::thread;
 
 use sitian_poll::{Answer, Failure, Request};
-use sitian_profile::Serial;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::line::Line;
+use crate::port::PortSettings;
 use crate::remember_foreign;
 
-/// A serial port with its line.
+/// A line that speaks Modbus RTU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RtuSettings {
-    /// Path of the port, such as `/dev/serial/by-id/…`. It is locked, and looked up anew whenever the port is reopened.
-    pub path: String,
-    /// Speed and character format.
-    pub serial: Serial,
+    /// What leads to it.
+    pub port: PortSettings,
+    /// Bits per second on the wire itself: decides the silence between frames.
+    pub baud: u32,
 }
 
 /// A request on its way to the thread, and where its outcome goes.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use serialport::{SerialPort, TTYPort};
-use sitian_fieldbus::{Bus, BusSettings, RtuSettings};
+use sitian_fieldbus::{Bus, BusSettings, PortSettings, RtuSettings, SerialSettings};
 use sitian_poll::rtu::crc16;
 use sitian_poll::{Answer, Failure, Function, Request};
 use sitian_profile::{Parity, Serial};
@@ -19,7 +19,8 @@ fn request(unit: u8, address: u16, count: u16) -> Request {
 
 fn open(path: &str) -> Bus {
     let serial = Serial { baud: 9_600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
-    Bus::open("test", BusSettings::Rtu(RtuSettings { path: path.to_owned(), serial })).unwrap()
+    let port = PortSettings::Serial(SerialSettings { path: path.to_owned(), serial });
+    Bus::open("test", BusSettings::Rtu(RtuSettings { port, baud: serial.baud })).unwrap()
 }
 
 fn sealed(body: &[u8]) -> Vec<u8> {

@@ -4,6 +4,7 @@ mod clock;
 mod disk;
 mod field;
 mod gather;
+mod library;
 mod plan;
 mod probe;
 mod run;

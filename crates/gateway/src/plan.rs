@@ -1,27 +1,27 @@
 //! Judges the settings and turns them into what the program works with: link, spool, manifest and one plan per bus.
 //! Every fault is told at its place, all at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod bus;
+mod device;
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sitian_fieldbus::{BusSettings, RtuSettings, TcpSettings};
-use sitian_model::{ConfigFault, DeviceId, DeviceInfo, GatewayId, Manifest, PointIndex, PointInfo};
+use sitian_fieldbus::BusSettings;
+use sitian_model::{ConfigFault, DeviceId, GatewayId, Manifest};
 use sitian_mqtt::{LinkSettings, SectionFault};
-use sitian_poll::{BusPlan, DevicePlan, PointPlan};
-use sitian_profile::{Catalogue, Profile, ProfilePoint, Serial, builtin, catalogue_text};
+use sitian_poll::{BusPlan, DevicePlan};
+use sitian_profile::Profile;
 use sitian_settings::Loaded;
 use sitian_spool::Limits;
 
-use crate::settings::{BusKind, BusSection, DeviceSection, Parity, Settings};
+use crate::library::Library;
+use crate::settings::{BusKind, Settings};
 
 /// The smallest spool that makes sense.
 const SPOOL_BYTES_MIN: u64 = 8 << 20;
-const INTERVAL_DEFAULT_S: f64 = 10.0;
-const TIMEOUT_DEFAULT_MS: u32 = 500;
 const PAUSE_DEFAULT_MS: u32 = 20;
-/// A lost answer is asked for once more at once.
-const RETRIES: u8 = 1;
 const HOUR_MS: i64 = 3_600_000;
 
 /// What the program works with.
@@ -54,59 +54,6 @@ impl PlannedBus {
     /// Points polled on this bus.
     pub fn points(&self) -> usize {
         self.plan.devices.iter().map(|device| device.points.len()).sum()
-    }
-}
-
-/// Device profiles by id.
-pub struct Library(BTreeMap<String, Arc<Profile>>);
-
-impl Library {
-    /// The profiles that are compiled in.
-    pub fn builtin() -> Result<Self, Vec<ConfigFault>> {
-        let catalogue = Catalogue::parse("measurements.toml", catalogue_text())?;
-        let mut library = Self(BTreeMap::new());
-        for (file, text) in builtin() {
-            library.add(Profile::parse(file, text, &catalogue)?);
-        }
-        Ok(library)
-    }
-
-    /// Adds every `*.toml` of a folder; a profile with the id of a built-in one takes its place.
-    fn add_folder(&mut self, folder: &Path) -> Result<(), Vec<ConfigFault>> {
-        let catalogue = Catalogue::parse("measurements.toml", catalogue_text())?;
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut files: Vec<PathBuf> =
-            entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
-        files.sort();
-        let mut faults = Vec::new();
-        for file in files {
-            let parsed = sitian_settings::load_file(&file).map_err(|fault| vec![fault]);
-            match parsed.and_then(|(name, text)| Profile::parse(&name, &text, &catalogue)) {
-                Ok(profile) => self.add(profile),
-                Err(more) => faults.extend(more),
-            }
-        }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
-    }
-
-    fn add(&mut self, profile: Profile) {
-        self.0.insert(profile.id.clone(), Arc::new(profile));
-    }
-
-    /// Every profile, by id.
-    pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
-        self.0.values()
-    }
-
-    fn nearest(&self, id: &str) -> String {
-        let first = |n: usize| id.get(..n).unwrap_or(id);
-        let close: Vec<&str> =
-            self.0.keys().map(String::as_str).filter(|known| known.starts_with(first(5))).collect();
-        if close.is_empty() {
-            "`sitian-gateway profiles` lists them".to_owned()
-        } else {
-            format!("perhaps {}", close.join(", "))
-        }
     }
 }
 
@@ -242,10 +189,10 @@ impl Judge<'_> {
             let planned: Vec<(DeviceId, DevicePlan)> =
                 here().filter_map(|(d, device)| self.device(d, device, bus, library, manifest)).collect();
             let profiles: Vec<&Arc<Profile>> =
-                here().filter_map(|(_, device)| library.0.get(&device.profile)).collect();
+                here().filter_map(|(_, device)| library.get(&device.profile)).collect();
             self.neighbours(n, bus, &profiles);
             if let Some(reached) = self.bus(n, bus, profiles.first().copied()) {
-                let hold_off = bus.kind == BusKind::Rtu;
+                let hold_off = bus.kind != BusKind::Tcp;
                 let pause_ms = bus.pause_ms.unwrap_or(PAUSE_DEFAULT_MS);
                 let (devices, plans) = planned.into_iter().unzip();
                 let plan = BusPlan { devices: plans, pause_ms, hold_off };
@@ -268,223 +215,5 @@ impl Judge<'_> {
             );
         }
         buses
-    }
-
-    /// What the parts of one bus, and two buses, have to agree on.
-    fn neighbours(&mut self, n: usize, bus: &BusSection, profiles: &[&Arc<Profile>]) {
-        let settings = &self.loaded.value;
-        let key = |name: &str| format!("bus[{n}].{name}");
-        // A device with a mistyped bus is told where it stands; its bus is not to blame as well.
-        let known = |device: &DeviceSection| settings.bus.iter().any(|bus| bus.name == device.bus);
-        let empty = !settings.device.iter().any(|device| device.bus == bus.name);
-        if empty && !settings.device.is_empty() && settings.device.iter().all(known) {
-            let what = format!("no device is on bus {:?}", bus.name);
-            self.fault(&key("name"), what, "add a [[device]] with this bus, or remove the bus");
-        }
-        let same_port = |other: &BusSection| other.path.is_some() && other.path == bus.path;
-        if settings.bus[..n].iter().any(same_port) {
-            let what = format!("another bus has the path {:?} already", bus.path.clone().unwrap_or_default());
-            self.fault(&key("path"), what, "one serial port is one bus: put its devices on one [[bus]]");
-        }
-        let serial_only = [("path", bus.path.is_some()), ("baud", bus.baud.is_some())];
-        let tcp_only = [("host", bus.host.is_some()), ("port", bus.port.is_some())];
-        let foreign = if bus.kind == BusKind::Tcp { serial_only } else { tcp_only };
-        for (name, _) in foreign.into_iter().filter(|(_, set)| *set) {
-            self.fault(
-                &key(name),
-                format!("{name} means nothing on this kind of bus"),
-                "remove it, or change kind",
-            );
-        }
-        let bauds: BTreeSet<u32> = profiles.iter().map(|profile| profile.serial.baud).collect();
-        if bus.kind == BusKind::Rtu && bus.baud.is_none() && bauds.len() > 1 {
-            let what =
-                format!("the devices of bus {:?} are delivered with different speeds: {bauds:?}", bus.name);
-            self.fault(&key("name"), what, "set all devices to one speed and write it here as baud");
-        }
-        let mut units = HashSet::new();
-        for (d, device) in settings.device.iter().enumerate().filter(|(_, device)| device.bus == bus.name) {
-            let profile = profiles.iter().find(|profile| profile.id == device.profile);
-            let unit = device.unit.or(profile.map(|profile| profile.default_unit));
-            if let Some(unit) = unit.filter(|unit| !units.insert(*unit)) {
-                let place = if device.unit.is_some() { "unit" } else { "id" };
-                let what = format!("unit {unit} is taken by another device of bus {:?}", bus.name);
-                let help = "give each device of a bus its own unit id, on the device and here";
-                self.fault(&format!("device[{d}].{place}"), what, help);
-            }
-        }
-    }
-
-    fn bus(&mut self, n: usize, bus: &BusSection, first: Option<&Arc<Profile>>) -> Option<BusSettings> {
-        let key = |name: &str| format!("bus[{n}].{name}");
-        if bus.timeout_ms.is_some_and(|ms| !(20..=60_000).contains(&ms)) {
-            self.fault(
-                &key("timeout_ms"),
-                format!("timeout_ms: {} is out of range", bus.timeout_ms.unwrap_or(0)),
-                "20 to 60000 milliseconds",
-            );
-        }
-        match bus.kind {
-            BusKind::Tcp => {
-                let Some(host) = bus.host.clone().filter(|host| !host.is_empty()) else {
-                    self.fault(
-                        &key("host"),
-                        format!("bus {:?} has no host", bus.name),
-                        "add host = \"192.168.1.50\"",
-                    );
-                    return None;
-                };
-                Some(BusSettings::Tcp(TcpSettings::new(host, bus.port.unwrap_or(502))))
-            }
-            BusKind::Rtu => {
-                let Some(path) = &bus.path else {
-                    self.fault(
-                        &key("path"),
-                        format!("bus {:?} has no path", bus.name),
-                        "add path = \"/dev/serial/by-id/…\"",
-                    );
-                    return None;
-                };
-                let baud = bus.baud.or(first.map(|p| p.serial.baud)).unwrap_or(9_600);
-                if !(300..=1_000_000).contains(&baud) {
-                    self.fault(
-                        &key("baud"),
-                        format!("baud: {baud} is out of range"),
-                        "300 to 1000000; usual are 4800, 9600, 19200",
-                    );
-                }
-                let data_bits = bus.data_bits.or(first.map(|p| p.serial.data_bits)).unwrap_or(8);
-                let stop_bits = bus.stop_bits.or(first.map(|p| p.serial.stop_bits)).unwrap_or(1);
-                if data_bits != 7 && data_bits != 8 {
-                    self.fault(
-                        &key("data_bits"),
-                        format!("data_bits: {data_bits}"),
-                        "7 or 8; Modbus RTU always has 8",
-                    );
-                }
-                if stop_bits != 1 && stop_bits != 2 {
-                    self.fault(&key("stop_bits"), format!("stop_bits: {stop_bits}"), "1 or 2");
-                }
-                let parity = bus
-                    .parity
-                    .map(parity)
-                    .or(first.map(|p| p.serial.parity))
-                    .unwrap_or(sitian_profile::Parity::None);
-                let path = self.path(path).to_string_lossy().into_owned();
-                Some(BusSettings::Rtu(RtuSettings {
-                    path,
-                    serial: Serial { baud, data_bits, parity, stop_bits },
-                }))
-            }
-        }
-    }
-
-    fn device(
-        &mut self,
-        d: usize,
-        device: &DeviceSection,
-        bus: &BusSection,
-        library: &Library,
-        manifest: &mut Manifest,
-    ) -> Option<(DeviceId, DevicePlan)> {
-        let key = |name: &str| format!("device[{d}].{name}");
-        let id = match DeviceId::new(&device.id) {
-            Ok(id) => id,
-            Err(error) => {
-                self.fault(&key("id"), error.to_string(), "use a name such as soil-1");
-                return None;
-            }
-        };
-        if manifest.devices.iter().any(|known| known.id == id) {
-            self.fault(&key("id"), format!("device {id} is there twice"), "give each device its own id");
-        }
-        let Some(profile) = library.0.get(&device.profile) else {
-            self.fault(
-                &key("profile"),
-                format!("there is no profile {:?}", device.profile),
-                library.nearest(&device.profile),
-            );
-            return None;
-        };
-        let interval_s = device.interval_s.unwrap_or(INTERVAL_DEFAULT_S);
-        if !(0.1..=86_400.0).contains(&interval_s) {
-            self.fault(
-                &key("interval_s"),
-                format!("interval_s: {interval_s} is out of range"),
-                "0.1 to 86400 seconds",
-            );
-            return None;
-        }
-        let unit = device.unit.unwrap_or(profile.default_unit);
-        if unit == 0 {
-            self.fault(
-                &key("unit"),
-                "unit: 0 is the broadcast address; nobody answers it".to_owned(),
-                "1 to 247, or what the maker says up to 255",
-            );
-        }
-        let interval_ms = (interval_s * 1_000.0).round() as u32;
-        let number = manifest.devices.len() as u32;
-        manifest.devices.push(DeviceInfo {
-            name: device.name.clone().unwrap_or_else(|| device.id.clone()),
-            place: device.place.clone(),
-            profile: profile.id.clone(),
-            bus: bus.name.clone(),
-            id: id.clone(),
-        });
-        let points = self.points(d, device, profile, number, interval_ms, manifest);
-        let timeout_ms = bus.timeout_ms.unwrap_or(TIMEOUT_DEFAULT_MS);
-        Some((id, DevicePlan { unit, profile: profile.clone(), points, timeout_ms, retries: RETRIES }))
-    }
-
-    fn points(
-        &mut self,
-        d: usize,
-        device: &DeviceSection,
-        profile: &Profile,
-        number: u32,
-        interval_ms: u32,
-        manifest: &mut Manifest,
-    ) -> Vec<PointPlan> {
-        for (n, wanted) in device.points.iter().enumerate() {
-            if profile.point(wanted).is_none() {
-                let known: Vec<&str> = profile.points.iter().map(|point| point.key.as_str()).collect();
-                let what = format!("profile {} has no point {wanted:?}", profile.id);
-                self.fault(
-                    &format!("device[{d}].points[{n}]"),
-                    what,
-                    format!("it has: {}", known.join(", ")),
-                );
-            }
-        }
-        let chosen = |point: &ProfilePoint| {
-            if device.points.is_empty() {
-                !point.optional
-            } else {
-                device.points.iter().any(|key| key == point.key.as_str())
-            }
-        };
-        let mut plans = Vec::new();
-        for (at, point) in profile.points.iter().enumerate().filter(|(_, point)| chosen(point)) {
-            let index = manifest.points.len() as PointIndex;
-            manifest.points.push(PointInfo {
-                device: number,
-                key: point.key.clone(),
-                measurement: point.measurement.clone(),
-                unit: point.unit.clone(),
-                decimals: point.decimals,
-                interval_ms,
-            });
-            plans.push(PointPlan { point: index, profile_point: at, interval_ms });
-        }
-        plans
-    }
-}
-
-fn parity(parity: Parity) -> sitian_profile::Parity {
-    match parity {
-        Parity::None => sitian_profile::Parity::None,
-        Parity::Even => sitian_profile::Parity::Even,
-        Parity::Odd => sitian_profile::Parity::Odd,
     }
 }

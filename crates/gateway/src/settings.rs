@@ -78,8 +78,14 @@ pub struct LogSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BusKind {
+    /// Modbus RTU on a serial port of this machine.
     Rtu,
+    /// Modbus TCP.
     Tcp,
+    /// Modbus RTU frames over a socket that we open: a serial converter that listens.
+    RtuTcp,
+    /// Modbus RTU frames over a socket that a DTU opens to us.
+    DialIn,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -102,8 +108,36 @@ pub struct BusSection {
     pub stop_bits: Option<u8>,
     pub host: Option<String>,
     pub port: Option<u16>,
+    pub listen: Option<String>,
+    pub identity: Option<String>,
+    pub registration: Option<String>,
+    pub heartbeat: Option<String>,
     pub timeout_ms: Option<u32>,
     pub pause_ms: Option<u32>,
+}
+
+impl BusSection {
+    /// Keys that are set although this kind of bus knows nothing of them.
+    pub fn foreign_keys(&self) -> Vec<&'static str> {
+        use BusKind::{DialIn, Rtu, RtuTcp, Tcp};
+        let set: [(&str, bool, &[BusKind]); 11] = [
+            ("path", self.path.is_some(), &[Rtu]),
+            ("baud", self.baud.is_some(), &[Rtu, RtuTcp, DialIn]),
+            ("parity", self.parity.is_some(), &[Rtu]),
+            ("data_bits", self.data_bits.is_some(), &[Rtu]),
+            ("stop_bits", self.stop_bits.is_some(), &[Rtu]),
+            ("host", self.host.is_some(), &[Tcp, RtuTcp]),
+            ("port", self.port.is_some(), &[Tcp, RtuTcp]),
+            ("listen", self.listen.is_some(), &[DialIn]),
+            ("identity", self.identity.is_some(), &[DialIn]),
+            ("registration", self.registration.is_some(), &[DialIn]),
+            ("heartbeat", self.heartbeat.is_some(), &[DialIn]),
+        ];
+        set.into_iter()
+            .filter(|(_, set, kinds)| *set && !kinds.contains(&self.kind))
+            .map(|(key, ..)| key)
+            .collect()
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -26,7 +26,7 @@ pub fn config(source: &Source) -> Result<()> {
 
 /// `profiles`: the built-in device profiles.
 pub fn profiles() -> Result<()> {
-    let library = crate::plan::Library::builtin().map_err(Faults)?;
+    let library = crate::library::Library::builtin().map_err(Faults)?;
     println!("{:<24} {:<4} {:>6} {:<5} points", "profile", "mark", "baud", "unit");
     for profile in library.profiles() {
         let points: Vec<&str> = profile.points.iter().map(|point| point.key.as_str()).collect();

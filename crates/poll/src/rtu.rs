@@ -173,12 +173,27 @@ pub struct Receiver {
     received: usize,
     foreign: Vec<u8>,
     noise: bool,
+    strays: Vec<Vec<u8>>,
 }
 
 impl Receiver {
     /// A receiver for the answer to this request; the line was flushed before it was sent.
     pub fn new(request: Request) -> Self {
-        Self { request, bytes: Vec::new(), received: 0, foreign: Vec::new(), noise: false }
+        Self {
+            request,
+            bytes: Vec::new(),
+            received: 0,
+            foreign: Vec::new(),
+            noise: false,
+            strays: Vec::new(),
+        }
+    }
+
+    /// The same, where these packets may stand in front of a frame and mean nothing: the heartbeats and repeated
+    /// registrations of a DTU. They are never sought within a frame, whose bytes may look the same by chance.
+    pub fn skipping(mut self, strays: Vec<Vec<u8>>) -> Self {
+        self.strays = strays.into_iter().filter(|packet| !packet.is_empty()).collect();
+        self
     }
 
     /// Takes what arrived. `None`: keep waiting until the deadline of the request, then call [`Receiver::expire`].
@@ -189,6 +204,11 @@ impl Receiver {
         }
         self.bytes.extend_from_slice(bytes);
         loop {
+            match self.skip_stray() {
+                Some(true) => continue,
+                Some(false) => return None,
+                None => {}
+            }
             match parse_response(&self.request, &self.bytes) {
                 Ok(answer) => return Some(Ok(answer)),
                 Err(RtuFault::Incomplete) => return None,
@@ -205,6 +225,20 @@ impl Receiver {
                 Err(RtuFault::Exception(code)) => return Some(Err(Failure::Exception(code))),
             }
         }
+    }
+
+    /// Drops a stray packet that the bytes begin with: true. False: they may still become one.
+    fn skip_stray(&mut self) -> Option<bool> {
+        let own = [self.request.unit, self.request.function.code()];
+        if self.bytes.is_empty() || self.bytes.starts_with(&own) {
+            return None;
+        }
+        if let Some(packet) = self.strays.iter().find(|packet| self.bytes.starts_with(packet)) {
+            self.bytes.drain(..packet.len());
+            return Some(true);
+        }
+        let begun = self.strays.iter().any(|packet| packet.starts_with(&self.bytes));
+        (begun && self.bytes[0] != own[0]).then_some(false)
     }
 
     /// What to report when the deadline has passed: silence, or a frame that never became whole.

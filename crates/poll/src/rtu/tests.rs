@@ -216,3 +216,24 @@ fn silence_is_three_and_a_half_characters_and_bounded_below() {
         assert_eq!(silence_us(baud), us, "{baud}");
     }
 }
+
+#[test]
+fn heartbeats_of_a_dtu_are_dropped_in_front_of_a_frame_and_never_within_one() {
+    let request = Request { unit: 1, function: Function::Holding, address: 0, count: 2, timeout_ms: 100 };
+    let mut frame = vec![1, 3, 4, b'p', b'i', b'n', b'g'];
+    frame.extend(crc16(&frame).to_le_bytes());
+    let answer = Some(Ok(Answer::Registers(vec![0x7069, 0x6E67])));
+    for (name, pieces) in [
+        ("none", vec![frame.clone()]),
+        ("one", vec![b"ping".to_vec(), frame.clone()]),
+        ("glued", vec![[b"ping".as_slice(), &frame].concat()]),
+        ("split", vec![b"p".to_vec(), b"in".to_vec(), [b"g".as_slice(), &frame].concat()]),
+        ("several", vec![[b"pingpingREG7ping".as_slice(), &frame].concat()]),
+        ("a frame split where a heartbeat could stand", vec![frame[..3].to_vec(), frame[3..].to_vec()]),
+    ] {
+        let strays = vec![b"ping".to_vec(), b"REG7".to_vec(), Vec::new()];
+        let mut receiver = Receiver::new(request).skipping(strays);
+        let last = pieces.iter().map(|piece| receiver.push(piece)).last().unwrap();
+        assert_eq!(last, answer, "{name}");
+    }
+}
