@@ -17,6 +17,7 @@ macro_rules! profiles {
 }
 
 const BUILTIN: &[(&str, &str)] = profiles![
+    "comwintop-sl.toml",
     "comwintop-soil-thc.toml",
     "comwintop-weather.toml",
     "dds238.toml",
@@ -26,6 +27,7 @@ const BUILTIN: &[(&str, &str)] = profiles![
     "dfrobot-sen0644.toml",
     "dfrobot-urm13.toml",
     "dfrobot-urm14.toml",
+    "greenio-air-box.toml",
     "jxct-soil-npk.toml",
     "lc-relay-8.toml",
     "nhzd-light.toml",
