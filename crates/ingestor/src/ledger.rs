@@ -12,7 +12,7 @@ use sitian_api::view::{Ledger, LedgerEntry};
 use sitian_api::{BackendError, LedgerQuery};
 use sitian_model::{GatewayId, PointNo, Span, Timestamp};
 use sitian_series::missing::{self, Lack, Loss, Missing};
-use sitian_series::{AggregateQuery, Series, Window, window};
+use sitian_series::{AggregateQuery, Extras, Series, Window, window};
 use sitian_store_embedded::ListFilter;
 
 use crate::backend::{Centre, unavailable};
@@ -145,7 +145,11 @@ impl Centre {
             let split = since.clamp(from, to);
             let early = if split < to {
                 let span = Span { from, to: split };
-                let early = self.reader.aggregate(&AggregateQuery { span, ..*asked })?;
+                let early = self.reader.aggregate(&AggregateQuery {
+                    span,
+                    extras: Extras::default(),
+                    ..asked.clone()
+                })?;
                 early.iter().map(Window::count).sum()
             } else {
                 window.count()

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!                       ┌ latest(points)                    newest row of each point
-//!  api, supervision ──► ┤ range(point, span, limit, after)  rows in order, page by page
-//!                       └ aggregate(point, span, window)    one Window each, holes included, completeness beside it
-//!                                   │ trait Series
+//!                       │ range(point, span, limit, after)  rows in order, page by page; walk: all of them, one by one
+//!  api, supervision ──► ┤ aggregate(point, span, window)    one Window each, holes included, completeness beside it
+//!                       └ outline(point, span, columns)     the rows that a picture shows
+//!  ingestor ─────────── ► append(rows)                      idempotent; what an engine refuses comes back row by row
+//!                                   │ traits Series, Append
 //!            ┌──────────────────────┼───────────────────────┐
 //!      store-embedded         other engines        contract::Reference (a Vec, for tests)
 //! ```
@@ -18,14 +20,22 @@
 //!
 //! The room knows no files, sockets, clocks, threads or storage engines.
 //!
-//! Reading order: [`query`] (questions and answers), [`window`] (aggregation), [`missing`] (why a reading
-//! is not there), [`contract`] (what every engine must do).
+//! Reading order: [`append`] (writing), [`query`] (questions and answers), [`window`] (aggregation), [`outline`]
+//! (pictures), [`retention`] (how long what is kept), [`export`] (texts for other programs), [`missing`] (why a
+//! reading is not there), [`contract`] (what every engine must do).
 
+pub mod append;
 pub mod contract;
+pub mod export;
 pub mod missing;
+pub mod outline;
 pub mod query;
+pub mod retention;
 pub mod window;
 
+pub use append::{Append, AppendError, Refused};
 pub use missing::{Lack, Loss, Missing, Silence};
+pub use outline::{Outline, OutlineQuery};
 pub use query::{Cursor, Page, QueryFault, RangeQuery, Series, SeriesError};
-pub use window::{AggregateQuery, Completeness, Window, WindowFold};
+pub use retention::{Class, Retention};
+pub use window::{AggregateQuery, Completeness, Extras, Permille, Window, WindowFold};

@@ -4,12 +4,19 @@ use std::fmt;
 
 use sitian_model::{EpochNo, PointNo, Row, Seq, Span, Timestamp};
 
-use crate::window::{AggregateQuery, Window};
+use crate::outline::{Outline, OutlineQuery};
+use crate::window::{AggregateQuery, Window, WindowFold};
 
 /// Most rows one page may hold.
 pub const PAGE_ROWS_MAX: usize = 100_000;
 
 /// The read side of a time-series engine. Every answer is one consistent view of what is stored.
+///
+/// The methods wait: callers call them on threads where waiting is allowed (the API keeps such threads). An engine
+/// behind HTTP implements them with a blocking client, or hands the question to its own runtime and waits for the
+/// answer on a channel; it overrides what the engine can work out on its side, and leaves the rest to the methods
+/// provided here, which need nothing but [`Self::latest`] and [`Self::range`]. A caller that has gone away stops a
+/// long walk by returning false from `each`.
 pub trait Series {
     /// The newest row of each point, in the order of `points`; `None` for a point that has no row.
     ///
@@ -23,11 +30,53 @@ pub trait Series {
     /// The query is out of bounds, or the engine cannot answer.
     fn range(&self, query: &RangeQuery) -> Result<Page, SeriesError>;
 
+    /// Hands the rows of a point inside a span to `each`, oldest first, until it says stop by returning false. Memory
+    /// does not grow with the span.
+    ///
+    /// # Errors
+    /// The engine cannot answer.
+    fn walk(
+        &self,
+        point: PointNo,
+        span: Span,
+        each: &mut dyn FnMut(&Row) -> bool,
+    ) -> Result<(), SeriesError> {
+        let mut query = RangeQuery { point, span, limit: PAGE_ROWS_MAX, after: None };
+        loop {
+            let page = self.range(&query)?;
+            if !page.rows.iter().all(&mut *each) {
+                return Ok(());
+            }
+            let Some(next) = page.next else { return Ok(()) };
+            query.after = Some(next);
+        }
+    }
+
     /// Every window that touches the span, oldest first, windows without rows included.
     ///
     /// # Errors
     /// The query is out of bounds, or the engine cannot answer.
-    fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError>;
+    fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
+        let mut fold = WindowFold::new(query)?;
+        self.walk(query.point, query.reach(), &mut |row| {
+            fold.observe_row(row);
+            true
+        })?;
+        Ok(fold.finish()?)
+    }
+
+    /// The rows that a picture of so many columns shows, oldest first.
+    ///
+    /// # Errors
+    /// The query is out of bounds, or the engine cannot answer.
+    fn outline(&self, query: &OutlineQuery) -> Result<Vec<Row>, SeriesError> {
+        let mut outline = Outline::new(query)?;
+        self.walk(query.point, query.span, &mut |row| {
+            outline.observe(row);
+            true
+        })?;
+        Ok(outline.finish())
+    }
 }
 
 /// Why a query has no answer.
@@ -53,6 +102,27 @@ pub enum QueryFault {
     /// The answer would have too many windows.
     #[error("span holds {0} windows, at most {max} are answered: ask for longer windows or a shorter span", max = crate::window::WINDOWS_MAX)]
     TooManyWindows(u64),
+    /// Too many percentiles.
+    #[error("{0} percentiles, at most {max} are answered", max = crate::window::PERCENTILES_MAX)]
+    Percentiles(usize),
+    /// Percentiles would need too much memory.
+    #[error(
+        "a window holds more than {max} values, too many to tell percentiles: ask for shorter windows",
+        max = crate::window::PERCENTILE_VALUES_MAX
+    )]
+    TooManyValues,
+    /// A picture has no columns, or too many.
+    #[error("{0} columns must be 1 to {max}", max = crate::outline::COLUMNS_MAX)]
+    Columns(usize),
+    /// Single readings of that time are no longer kept, and the windows asked for would cut what is.
+    #[error(
+        "readings of this span are kept as windows of {step_h} h only: ask for windows of whole multiples of that, without \
+         percentiles and time-weighted means"
+    )]
+    Faded {
+        /// Hours of one kept window.
+        step_h: i64,
+    },
 }
 
 /// Asks for rows of one point.

@@ -1,17 +1,71 @@
 //! Aggregation by windows of equal length, aligned to 1970-01-01T00:00:00Z plus an offset. It does not know how rows
 //! are kept: an engine feeds them in order, or answers from statistics that come to the same.
+//!
+//! ```text
+//!  value                     ┌─────●            held: a value stands until the next row, at most HOLD
+//!    ●───────●──┐            │                  time_weighted = Σ value × held ÷ Σ held
+//!               │  (bad: ✕)  │                  increase      = Σ steps up; a step down is a counter that began at 0
+//!  ──┴───────┴──✕────────────┴─────┴──► time    percentiles   = between the ranks of the sorted values
+//! ```
 
 use std::collections::BTreeMap;
 
-use sitian_model::{Cause, PointNo, Quality, Row, Span, Timestamp};
+use sitian_model::{Cause, PointNo, Quality, Span, Timestamp};
 
-use crate::query::QueryFault;
+mod fold;
+
+pub use fold::WindowFold;
 
 /// Most windows in one answer.
 pub const WINDOWS_MAX: u64 = 20_000;
 
+/// Most values of one window of which percentiles are told: they have to be sorted in memory (8 bytes each).
+pub const PERCENTILE_VALUES_MAX: usize = 1_000_000;
+/// Most percentiles in one query.
+pub const PERCENTILES_MAX: usize = 8;
+/// How far before a span rows may still bear on it: the value that still stands, and the counter's value before.
+pub const LOOKBACK_MS: i64 = 3_600_000;
+
+/// A percentile in tenths of a per cent: 950 is p95, 999 is p99.9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permille(u16);
+
+impl Permille {
+    /// 0 (the least value) to 1000 (the greatest); anything else is `None`.
+    pub fn new(permille: u16) -> Option<Self> {
+        (permille <= 1_000).then_some(Self(permille))
+    }
+
+    /// Of at least one sorted value, linearly between the two nearest ranks; `None` of none.
+    pub fn of(self, sorted: &[f64]) -> Option<f64> {
+        let rank = f64::from(self.0) / 1_000.0 * (sorted.len().checked_sub(1)? as f64);
+        let (low, high) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
+        // Of equal neighbours exactly their value, however large they are.
+        Some(if low == high { low } else { low + (high - low) * rank.fract() })
+    }
+}
+
+/// What windows tell beyond what they always tell. Only what is asked for is worked out: all but the increase needs
+/// every row, where other answers come from statistics.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// The mean of the values, each weighed by how long it stood.
+    pub time_weighted: bool,
+    /// How far a counter went up.
+    pub increase: bool,
+    /// These percentiles of the values; at most [`PERCENTILES_MAX`].
+    pub percentiles: Vec<Permille>,
+}
+
+impl Extras {
+    /// True if statistics of rows do not suffice.
+    pub fn need_rows(&self) -> bool {
+        self.time_weighted || !self.percentiles.is_empty()
+    }
+}
+
 /// Asks for the windows of one point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AggregateQuery {
     /// Which point.
     pub point: PointNo,
@@ -23,6 +77,25 @@ pub struct AggregateQuery {
     pub offset_ms: i64,
     /// Milliseconds between two polls of the point, where known: gives `expected`.
     pub interval_ms: Option<u32>,
+    /// What else the windows shall tell.
+    pub extras: Extras,
+}
+
+impl AggregateQuery {
+    /// How long a value stands at most when no row follows: two intervals, an hour where the interval is unknown or
+    /// longer.
+    pub fn hold_ms(&self) -> i64 {
+        self.interval_ms.map_or(LOOKBACK_MS, |interval_ms| (2 * i64::from(interval_ms)).min(LOOKBACK_MS))
+    }
+
+    /// The rows that bear on the answer: those of the span, and of the time before it if an extra looks back.
+    pub fn reach(&self) -> Span {
+        let back = if self.extras.time_weighted || self.extras.increase { LOOKBACK_MS } else { 0 };
+        if self.span.from >= self.span.to {
+            return self.span;
+        }
+        Span { from: self.span.from.plus_ms(-back), to: self.span.to }
+    }
 }
 
 /// What is known about one window of one point.
@@ -50,6 +123,14 @@ pub struct Window {
     pub first: Option<f64>,
     /// Value of the last row that has one.
     pub last: Option<f64>,
+    /// Mean of the values, each weighed by how long it stood in the window: until the next row, at most
+    /// [`AggregateQuery::hold_ms`]. Only if asked for, and `None` where nothing stood.
+    pub time_weighted: Option<f64>,
+    /// How far a counter went up, resets bridged; a step belongs to the window in which it ends, so windows add up.
+    /// Only if asked for, and `None` where there is no value.
+    pub increase: Option<f64>,
+    /// In the order of the question; empty if not asked for, or without values.
+    pub percentiles: Vec<f64>,
 }
 
 impl Window {
@@ -67,6 +148,9 @@ impl Window {
             max: None,
             first: None,
             last: None,
+            time_weighted: None,
+            increase: None,
+            percentiles: Vec::new(),
         }
     }
 
@@ -83,6 +167,19 @@ impl Window {
         self.max = Some(self.max.map_or(value, |max| max.max(value)));
         self.first = self.first.or(Some(value));
         self.last = Some(value);
+    }
+
+    /// Counts the rows of another window, none of them older than the rows of this one. Extras are left alone.
+    pub fn absorb(&mut self, other: &Self) {
+        self.good += other.good;
+        self.uncertain += other.uncertain;
+        other.bad.iter().for_each(|(cause, n)| *self.bad.entry(*cause).or_default() += n);
+        self.sum += other.sum;
+        let least = self.min.into_iter().chain(other.min).reduce(f64::min);
+        let greatest = self.max.into_iter().chain(other.max).reduce(f64::max);
+        (self.min, self.max) = (least, greatest);
+        self.first = self.first.or(other.first);
+        self.last = other.last.or(self.last);
     }
 
     /// Rows with a value.
@@ -136,127 +233,5 @@ pub fn expected(span: Span, interval_ms: u32) -> u64 {
     u64::try_from(ticks).unwrap_or(0)
 }
 
-/// Sorts ordered rows of one point into the windows of one query.
-#[derive(Debug)]
-pub struct WindowFold {
-    span: Span,
-    start_ms: i128,
-    window_ms: i128,
-    windows: Vec<Window>,
-}
-
-impl WindowFold {
-    /// Lays out the empty windows.
-    ///
-    /// # Errors
-    /// The window has no length, or there are more than [`WINDOWS_MAX`].
-    pub fn new(query: &AggregateQuery) -> Result<Self, QueryFault> {
-        if query.window_ms < 1 {
-            return Err(QueryFault::Window(query.window_ms));
-        }
-        let window_ms = i128::from(query.window_ms);
-        let (from, to) = (i128::from(query.span.from.0), i128::from(query.span.to.0));
-        let offset = i128::from(query.offset_ms).rem_euclid(window_ms);
-        let start_ms = (from - offset).div_euclid(window_ms) * window_ms + offset;
-        let length_ms = if from < to { to - start_ms } else { 0 };
-        let count = (length_ms + window_ms - 1) / window_ms;
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        if count > WINDOWS_MAX {
-            return Err(QueryFault::TooManyWindows(count));
-        }
-        let at = |n: u64| clamp(start_ms + i128::from(n) * window_ms);
-        let windows = (0..count).map(|n| {
-            let mut window = Window::empty(at(n), at(n + 1));
-            let due = Span { from: window.from.max(query.span.from), to: window.to.min(query.span.to) };
-            window.expected = query.interval_ms.map(|interval_ms| expected(due, interval_ms));
-            window
-        });
-        Ok(Self { span: query.span, start_ms, window_ms, windows: windows.collect() })
-    }
-
-    /// Counts a row, which must not be older than the one before. Rows outside the span are ignored.
-    pub fn observe(&mut self, at: Timestamp, value: Option<f64>, quality: Quality) {
-        if self.span.contains(at) {
-            let n = (i128::from(at.0) - self.start_ms) / self.window_ms;
-            if let Some(window) = usize::try_from(n).ok().and_then(|n| self.windows.get_mut(n)) {
-                window.observe(value, quality);
-            }
-        }
-    }
-
-    /// Counts a row like [`Self::observe`].
-    pub fn observe_row(&mut self, row: &Row) {
-        self.observe(row.at, row.value, row.quality);
-    }
-
-    /// The windows, oldest first.
-    pub fn finish(self) -> Vec<Window> {
-        self.windows
-    }
-}
-
-fn clamp(ms: i128) -> Timestamp {
-    Timestamp(i64::try_from(ms).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX }))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn query(from: i64, to: i64, window_ms: i64, offset_ms: i64) -> AggregateQuery {
-        let span = Span { from: Timestamp(from), to: Timestamp(to) };
-        AggregateQuery { point: PointNo(1), span, window_ms, offset_ms, interval_ms: Some(10) }
-    }
-
-    fn check(query: AggregateQuery, starts: &[i64], expected: &[u64]) {
-        let windows = WindowFold::new(&query).expect("in bounds").finish();
-        assert_eq!(windows.iter().map(|w| w.from.0).collect::<Vec<_>>(), starts, "{query:?}");
-        assert_eq!(windows.iter().filter_map(|w| w.expected).collect::<Vec<_>>(), expected, "{query:?}");
-        assert!(windows.iter().all(|w| w.to.since_ms(w.from) == query.window_ms), "{query:?}");
-    }
-
-    #[test]
-    fn windows_are_aligned_to_the_epoch_plus_the_offset_and_expect_only_what_lies_in_the_span() {
-        check(query(0, 100, 50, 0), &[0, 50], &[5, 5]);
-        check(query(20, 101, 50, 0), &[0, 50, 100], &[3, 5, 1]);
-        check(query(-20, 20, 50, 0), &[-50, 0], &[2, 2]);
-        check(query(0, 100, 50, 20), &[-30, 20, 70], &[2, 5, 3]);
-        check(query(0, 100, 50, -30), &[-30, 20, 70], &[2, 5, 3]);
-        check(query(0, 100, 50, 120), &[-30, 20, 70], &[2, 5, 3]);
-        check(query(5, 5, 50, 0), &[], &[]);
-        check(query(5, 4, 50, 0), &[], &[]);
-        check(query(0, 20, 5, 0), &[0, 5, 10, 15], &[1, 0, 1, 0]);
-    }
-
-    #[test]
-    fn extreme_spans_are_refused_or_answered_but_never_overflow() {
-        for (window_ms, offset_ms, ok) in
-            [(1, 0, false), (i64::MAX, 0, true), (i64::MAX, i64::MIN, true), (0, 0, false), (-1, 0, false)]
-        {
-            let fold = WindowFold::new(&query(i64::MIN, i64::MAX, window_ms, offset_ms));
-            assert_eq!(fold.is_ok(), ok, "{window_ms} {offset_ms}");
-        }
-        let most = WINDOWS_MAX as i64;
-        assert!(WindowFold::new(&query(0, most, 1, 0)).is_ok());
-        assert_eq!(
-            WindowFold::new(&query(0, most + 1, 1, 0)).err(),
-            Some(QueryFault::TooManyWindows(WINDOWS_MAX + 1))
-        );
-    }
-
-    #[test]
-    fn completeness_counts_values_against_polls_due_and_never_exceeds_one() {
-        let of = |expected, stored| Completeness { expected, stored, bad: 0 };
-        for (completeness, ratio) in [
-            (of(None, 5), None),
-            (of(Some(0), 5), None),
-            (of(Some(10), 5), Some(0.5)),
-            (of(Some(10), 0), Some(0.0)),
-            (of(Some(10), 11), Some(1.0)),
-            (of(Some(10), 5).and(of(Some(10), 10)), Some(0.75)),
-            (of(Some(10), 5).and(of(None, 10)), None),
-        ] {
-            assert_eq!(completeness.ratio(), ratio, "{completeness:?}");
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sitian_ingest::Effect;
 use sitian_model::{EpochNo, PointNo, Quality, Row, Timestamp};
 use sitian_series::contract::span;
-use sitian_series::{AggregateQuery, RangeQuery, Series};
+use sitian_series::{AggregateQuery, Extras, RangeQuery, Series};
 use sitian_store_embedded::{Store, Transaction};
 
 const POINTS: u32 = 10_000;
@@ -114,6 +114,7 @@ fn query(store: &Store, from: i64, to: i64) -> Result<(), Box<dyn std::error::Er
             window_ms: 3_600_000,
             offset_ms: 0,
             interval_ms: None,
+            extras: Extras::default(),
         };
         reader.aggregate(&query)?;
     }

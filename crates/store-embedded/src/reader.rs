@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use rusqlite::{Connection, params};
 use sitian_alert::Episode;
 use sitian_ingest::{EpochEntry, Restored};
-use sitian_model::{PointNo, Row, Timestamp};
+use sitian_model::{PointNo, Row, Span, Timestamp};
 use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold};
 
 use crate::alerts::{self, EpisodeFilter, LogLine};
@@ -139,13 +139,13 @@ impl Reader {
     ///
     /// The head is copied before the snapshot of the file is taken. Rows that are sealed in between are met twice and
     /// reported once; rows can never be missed, because they leave the head only after the file has them.
-    fn walk(
+    fn rows(
         &self,
         point: PointNo,
-        from: Timestamp,
-        to: Timestamp,
+        span: Span,
         mut each: impl FnMut(&Kept) -> bool,
     ) -> Result<(), StoreError> {
+        let Span { from, to } = span;
         if from >= to {
             return Ok(());
         }
@@ -190,8 +190,17 @@ impl Series for Reader {
             }
             rows.len() <= query.limit
         };
-        self.walk(query.point, from, query.span.to, take).map_err(engine)?;
+        self.rows(query.point, Span { from, ..query.span }, take).map_err(engine)?;
         Ok(Page::cut(rows, query.limit))
+    }
+
+    fn walk(
+        &self,
+        point: PointNo,
+        span: Span,
+        each: &mut dyn FnMut(&Row) -> bool,
+    ) -> Result<(), SeriesError> {
+        self.rows(point, span, |row| each(&row.row(point))).map_err(engine)
     }
 
     fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
@@ -200,8 +209,8 @@ impl Series for Reader {
             fold.observe(Timestamp(row.at), row.value(), row.quality());
             true
         };
-        self.walk(query.point, query.span.from, query.span.to, count).map_err(engine)?;
-        Ok(fold.finish())
+        self.rows(query.point, query.reach(), count).map_err(engine)?;
+        Ok(fold.finish()?)
     }
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row as Line, TransactionBehavior, params};
 use sitian_alert::Delta;
 use sitian_ingest::Effect;
 use sitian_model::Row;
+use sitian_series::{Append, AppendError, Refused};
 
 use crate::fault::StoreError;
 use crate::head::Head;
@@ -210,6 +211,20 @@ impl Store {
         let chunks: i64 = self.connection.query_row("SELECT count(*) FROM chunk", [], |line| line.get(0))?;
         let (bytes, wal_bytes) = (size(&self.shared.path), size(&beside(&self.shared.path, "-wal")));
         Ok(Extent { bytes, wal_bytes, head_rows, chunks: chunks.cast_unsigned() })
+    }
+}
+
+/// Rows alone, in one durable transaction.
+impl Append for Store {
+    fn append(&mut self, rows: &[Row]) -> Result<Vec<Refused>, AppendError> {
+        let effects = vec![Effect::Rows(rows.to_vec())];
+        match self.commit(&Transaction { effects, ..Transaction::default() }) {
+            Ok(_) => Ok(Vec::new()),
+            Err(error @ StoreError::DiskFull) => {
+                Err(AppendError::Later { retry_after_ms: None, source: Box::new(error) })
+            }
+            Err(error) => Err(AppendError::Never(Box::new(error))),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The engine on real files passes the contract of the port.
 
-use sitian_ingest::Effect;
 use sitian_model::Row;
 use sitian_series::contract::{Engine, suite};
-use sitian_store_embedded::{Reader, SealLimits, Store, Transaction};
+use sitian_series::{Append, AppendError, Refused};
+use sitian_store_embedded::{Reader, SealLimits, Store};
 
 struct OnDisk {
     store: Store,
@@ -18,14 +18,14 @@ impl OnDisk {
     }
 }
 
+impl Append for OnDisk {
+    fn append(&mut self, rows: &[Row]) -> Result<Vec<Refused>, AppendError> {
+        self.store.append(rows)
+    }
+}
+
 impl Engine for OnDisk {
     type Reader = Reader;
-
-    fn append(&mut self, rows: &[Row]) {
-        let transaction =
-            Transaction { effects: vec![Effect::Rows(rows.to_vec())], ..Transaction::default() };
-        self.store.commit(&transaction).expect("the rows are stored");
-    }
 
     fn settle(&mut self) {
         self.store.seal().expect("the journal is sealed");

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use sitian_ingest::Effect;
 use sitian_model::{Cause, EpochNo, PointNo, Quality, Row, Timestamp};
-use sitian_series::contract::{Engine, Reference, alike, span};
-use sitian_series::{AggregateQuery, RangeQuery, Series};
+use sitian_series::contract::{Reference, alike, span};
+use sitian_series::{AggregateQuery, Append, Extras, RangeQuery, Series};
 use sitian_store_embedded::{SealLimits, Store, Transaction};
 
 #[derive(Debug, Clone)]
@@ -60,6 +60,7 @@ fn compare(store: &Store, reference: &Reference, from: i64, to: i64, limit: usiz
             window_ms: 420_000,
             offset_ms: 60_000,
             interval_ms: None,
+            extras: Extras::default(),
         };
         let (found, expected) = (reader.aggregate(&query), reference.aggregate(&query));
         let (found, expected) = (found.expect("aggregate"), expected.expect("aggregate"));
@@ -86,7 +87,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Commit(rows) => {
-                    reference.append(&rows);
+                    reference.append(&rows).expect("stored");
                     let effects = vec![Effect::Rows(rows)];
                     store.commit(&Transaction { effects, ..Transaction::default() }).expect("commits");
                 }

@@ -2,7 +2,9 @@
 
 use sitian_alert as alert;
 use sitian_model::{Epoch, EpochNo, PointId, PointNo, Quality, Row, Span, Timestamp};
-use sitian_series::{AggregateQuery, Completeness, Cursor, Missing, Page, RangeQuery, SeriesError, Window};
+use sitian_series::{
+    AggregateQuery, Completeness, Cursor, Extras, Missing, Page, RangeQuery, SeriesError, Window,
+};
 
 use super::{PointFacts, Presenter, episode};
 use crate::backend::{BackendError, ReadingsQuery};
@@ -40,7 +42,14 @@ impl Presenter {
         let begun = now.0.rem_euclid(SPARKLINE_WINDOW_MS);
         let from = now.plus_ms(-begun - (SPARKLINE_WINDOWS - 1) * SPARKLINE_WINDOW_MS);
         let span = Span { from, to: now.plus_ms(1) };
-        AggregateQuery { point, span, window_ms: SPARKLINE_WINDOW_MS, offset_ms: 0, interval_ms: None }
+        AggregateQuery {
+            point,
+            span,
+            window_ms: SPARKLINE_WINDOW_MS,
+            offset_ms: 0,
+            interval_ms: None,
+            extras: Extras::default(),
+        }
     }
 
     /// What to ask the series for, to answer a question about readings.
@@ -64,7 +73,14 @@ impl Presenter {
     ) -> AggregateQuery {
         let window_ms = i64::try_from(window_ms).unwrap_or(i64::MAX).max(1);
         let offset_ms = span.from.0.rem_euclid(window_ms);
-        AggregateQuery { point, span, window_ms, offset_ms, interval_ms: Some(interval_ms) }
+        AggregateQuery {
+            point,
+            span,
+            window_ms,
+            offset_ms,
+            interval_ms: Some(interval_ms),
+            extras: Extras::default(),
+        }
     }
 
     /// What to ask the series for, to say how complete a span is: one window over all of it.

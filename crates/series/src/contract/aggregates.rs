@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sitian_model::{Cause, PointNo, Timestamp};
 
 use super::{Case, Engine, Play, Reference, alike, bad, good, span, uncertain};
-use crate::{AggregateQuery, QueryFault, Series, SeriesError, Window};
+use crate::{AggregateQuery, Append, Extras, QueryFault, Series, SeriesError, Window};
 
 pub(super) fn cases<E: Engine>() -> Vec<Case<E>> {
     vec![
@@ -121,7 +121,8 @@ fn large<E: Engine>(play: &mut Play<E>) {
     let rows: Vec<_> = (0..20_000).map(row).collect();
     for part in rows.chunks(3_000) {
         play.append(part);
-        Engine::append(&mut reference, part);
+        let refused = reference.append(part);
+        assert!(refused.is_ok_and(|refused| refused.is_empty()), "{play}: the reference takes all");
     }
     for (from, to, window_ms, offset_ms) in [
         (0, 20_000_000, 60_000, 0),
@@ -135,6 +136,7 @@ fn large<E: Engine>(play: &mut Play<E>) {
             window_ms,
             offset_ms,
             interval_ms: Some(1_000),
+            extras: Extras::default(),
         };
         let expected =
             reference.aggregate(&query).unwrap_or_else(|e| panic!("{play}: reference failed: {e}"));
@@ -150,6 +152,7 @@ fn bounds<E: Engine>(play: &mut Play<E>) {
             window_ms,
             offset_ms: 0,
             interval_ms: None,
+            extras: Extras::default(),
         };
         match play.engine.reader().aggregate(&query) {
             Err(SeriesError::Query(found)) => assert_eq!(found, fault, "{play}"),
@@ -159,7 +162,7 @@ fn bounds<E: Engine>(play: &mut Play<E>) {
 }
 
 #[track_caller]
-fn expect_windows<E: Engine>(play: &Play<E>, found: &[Window], expected: &[Window]) {
+pub(super) fn expect_windows<E: Engine>(play: &Play<E>, found: &[Window], expected: &[Window]) {
     assert_eq!(found.len(), expected.len(), "{play}: number of windows");
     for (found, expected) in found.iter().zip(expected) {
         assert!(alike(found, expected), "{play}:\n found {found:?}\n expected {expected:?}");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sitian_model::{PointNo, Row};
 
 use crate::contract::Engine;
-use crate::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold};
+use crate::{Append, AppendError, Cursor, Page, RangeQuery, Refused, Series, SeriesError};
 
 /// Rows in a list, ordered by point and natural key.
 #[derive(Debug, Clone, Default)]
@@ -21,10 +21,8 @@ impl Reference {
     }
 }
 
-impl Engine for Reference {
-    type Reader = Self;
-
-    fn append(&mut self, new: &[Row]) {
+impl Append for Reference {
+    fn append(&mut self, new: &[Row]) -> Result<Vec<Refused>, AppendError> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         for row in new {
             let place =
@@ -33,7 +31,12 @@ impl Engine for Reference {
                 rows.insert(place, *row);
             }
         }
+        Ok(Vec::new())
     }
+}
+
+impl Engine for Reference {
+    type Reader = Self;
 
     fn settle(&mut self) {}
 
@@ -53,11 +56,5 @@ impl Series for Reference {
             |row: &Row| query.span.contains(row.at) && query.after.is_none_or(|c| Cursor::of(row) > c);
         let rows = self.of(query.point).into_iter().filter(wanted).collect();
         Ok(Page::cut(rows, query.limit))
-    }
-
-    fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
-        let mut fold = WindowFold::new(query)?;
-        self.of(query.point).iter().for_each(|row| fold.observe_row(row));
-        Ok(fold.finish())
     }
 }

@@ -1,8 +1,9 @@
 use sitian_model::Quality;
 
 use super::*;
-use crate::contract::{Engine, Reference};
-use crate::window::{AggregateQuery, WindowFold};
+use crate::Append;
+use crate::contract::Reference;
+use crate::window::{AggregateQuery, Extras, WindowFold};
 
 const WHOLE: Span = Span { from: Timestamp(0), to: Timestamp(1_000) };
 
@@ -30,13 +31,14 @@ fn window(good: u64, bad: &[(Cause, u64)]) -> Window {
         window_ms: 1_000,
         offset_ms: 0,
         interval_ms: Some(10),
+        extras: Extras::default(),
     };
     let mut fold = WindowFold::new(&query).expect("in bounds");
     (0..good).for_each(|_| fold.observe(Timestamp(1), Some(1.0), Quality::Good));
     for (cause, n) in bad {
         (0..*n).for_each(|_| fold.observe(Timestamp(1), None, Quality::Bad(*cause)));
     }
-    fold.finish().remove(0)
+    fold.finish().expect("few values").remove(0)
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn a_gateway_is_silent_only_where_none_of_its_points_has_a_row() {
     let second = [30, 110, 120].map(|at| row(2, at, 1, at as u64));
     let other = [90, 140].map(|at| row(3, at, 1, at as u64));
     for rows in [&first[..], &second[..], &other[..]] {
-        engine.append(rows);
+        engine.append(rows).expect("stored");
     }
     type Case<'a> = (&'a [u32], Span, i64, &'a [(i64, i64)]);
     let cases: &[Case<'_>] = &[
