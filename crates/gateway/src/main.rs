@@ -1,5 +1,7 @@
 //! `sitian-gateway`: polls the sensors of a base, keeps every reading until the centre has stored it.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod clock;
 mod disk;
 mod field;

@@ -1,6 +1,7 @@
 //! Judges the settings and turns them into what the program works with: link, spool, manifest and one plan per bus.
 //! Every fault is told at its place, all at once.
 
+mod adjust;
 mod bus;
 mod device;
 

@@ -34,6 +34,7 @@ pub fn run(source: &Source) -> Result<()> {
     let plan = Plan::make(&loaded, source.folder()).map_err(Faults)?;
     let format = Format::parse(&loaded.value.log.format).unwrap_or(Format::Text);
     sitian_telemetry::init(&loaded.value.log.level, format).context("set up logging")?;
+    crate::show::calibrations(&loaded.value).for_each(|line| info!("{line}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(walk(plan))

@@ -153,4 +153,42 @@ pub struct DeviceSection {
     pub interval_s: Option<f64>,
     #[serde(default)]
     pub points: Vec<String>,
+    #[serde(default)]
+    pub adjust: Vec<AdjustSection>,
+}
+
+/// What differs from the profile at one point of one device.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdjustSection {
+    pub point: String,
+    #[serde(default)]
+    pub disabled: bool,
+    pub interval_s: Option<f64>,
+    pub measurement: Option<String>,
+    pub scale: Option<f64>,
+    pub offset: Option<f64>,
+    pub decimals: Option<u8>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    pub hourly_max: Option<f64>,
+    pub safe: Option<f64>,
+    pub on_max_s: Option<u32>,
+    pub calibration: Option<CalibrationSection>,
+}
+
+/// A comparison with a reference, by somebody on some day.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationSection {
+    #[serde(default = "one")]
+    pub slope: f64,
+    #[serde(default)]
+    pub offset: f64,
+    pub date: String,
+    pub by: String,
+}
+
+fn one() -> f64 {
+    1.0
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use sitian_settings::{Faults, listing};
 
 use crate::plan::Plan;
-use crate::settings::Source;
+use crate::settings::{CalibrationSection, Settings, Source};
 
 /// `check`: judges everything and starts nothing.
 pub fn check(source: &Source) -> Result<()> {
@@ -15,7 +15,19 @@ pub fn check(source: &Source) -> Result<()> {
     for bus in &plan.buses {
         println!("bus {}: {} devices, {} points", bus.name, bus.plan.devices.len(), bus.points());
     }
+    calibrations(&loaded.value).for_each(|line| println!("{line}"));
     Ok(())
+}
+
+/// Every calibration in force, for those who check and for the log.
+pub fn calibrations(settings: &Settings) -> impl Iterator<Item = String> {
+    settings.device.iter().flat_map(|device| {
+        device.adjust.iter().filter_map(move |adjust| {
+            let CalibrationSection { slope, offset, date, by } = adjust.calibration.as_ref()?;
+            let point = &adjust.point;
+            Some(format!("calibrated {}/{point}: value × {slope} + {offset}, {date}, {by}", device.id))
+        })
+    })
 }
 
 /// `config`: every value in force and its origin.

@@ -41,15 +41,8 @@ impl Judge<'_> {
             );
             return None;
         };
-        let interval_s = device.interval_s.unwrap_or(INTERVAL_DEFAULT_S);
-        if !(0.1..=86_400.0).contains(&interval_s) {
-            self.fault(
-                &key("interval_s"),
-                format!("interval_s: {interval_s} is out of range"),
-                "0.1 to 86400 seconds",
-            );
-            return None;
-        }
+        let profile = &self.adjusted(d, device, profile);
+        let interval_ms = self.interval_ms(&key("interval_s"), device.interval_s)?;
         let unit = device.unit.unwrap_or(profile.default_unit);
         if unit == 0 {
             self.fault(
@@ -58,7 +51,6 @@ impl Judge<'_> {
                 "1 to 247, or what the maker says up to 255",
             );
         }
-        let interval_ms = (interval_s * 1_000.0).round() as u32;
         let number = manifest.devices.len() as u32;
         manifest.devices.push(DeviceInfo {
             name: device.name.clone().unwrap_or_else(|| device.id.clone()),
@@ -70,6 +62,15 @@ impl Judge<'_> {
         let points = self.points(d, device, profile, number, interval_ms, manifest);
         let timeout_ms = bus.timeout_ms.unwrap_or(TIMEOUT_DEFAULT_MS);
         Some((id, DevicePlan { unit, profile: profile.clone(), points, timeout_ms, retries: RETRIES }))
+    }
+
+    fn interval_ms(&mut self, place: &str, seconds: Option<f64>) -> Option<u32> {
+        let interval_s = seconds.unwrap_or(INTERVAL_DEFAULT_S);
+        if !(0.1..=86_400.0).contains(&interval_s) {
+            self.fault(place, format!("interval_s: {interval_s} is out of range"), "0.1 to 86400 seconds");
+            return None;
+        }
+        Some((interval_s * 1_000.0).round() as u32)
     }
 
     fn points(
@@ -92,8 +93,13 @@ impl Judge<'_> {
                 );
             }
         }
+        let adjusted = |point: &ProfilePoint| {
+            device.adjust.iter().enumerate().find(|(_, adjust)| adjust.point == point.key.as_str())
+        };
         let chosen = |point: &ProfilePoint| {
-            if device.points.is_empty() {
+            if adjusted(point).is_some_and(|(_, adjust)| adjust.disabled) {
+                false
+            } else if device.points.is_empty() {
                 !point.optional
             } else {
                 device.points.iter().any(|key| key == point.key.as_str())
@@ -101,6 +107,11 @@ impl Judge<'_> {
         };
         let mut plans = Vec::new();
         for (at, point) in profile.points.iter().enumerate().filter(|(_, point)| chosen(point)) {
+            let own = adjusted(point).filter(|(_, adjust)| adjust.interval_s.is_some());
+            let interval_ms = own.map_or(Some(interval_ms), |(n, adjust)| {
+                self.interval_ms(&format!("device[{d}].adjust[{n}].interval_s"), adjust.interval_s)
+            });
+            let Some(interval_ms) = interval_ms else { continue };
             let index = manifest.points.len() as PointIndex;
             manifest.points.push(PointInfo {
                 device: number,
