@@ -41,6 +41,8 @@ pub(crate) struct GatewayBook {
 pub(crate) struct EpochBook {
     pub(crate) points: Arc<[PointNo]>,
     pub(crate) state: EpochState,
+    /// Two writers were seen: each relabels what is not acknowledged, so nothing more is committed under this label.
+    pub(crate) forked: bool,
 }
 
 impl Book {
@@ -89,7 +91,7 @@ impl GatewayBook {
             _ => points.into(),
         };
         self.last_points = Some(Arc::clone(&shared));
-        self.epochs.insert(epoch, EpochBook { points: shared, state });
+        self.epochs.insert(epoch, EpochBook { points: shared, state, forked: false });
     }
 
     /// True if one more epoch may be opened now; counts it.

@@ -102,9 +102,11 @@ impl Ingest {
         let states = touched.iter().filter_map(|(gateway, epoch)| self.book.state(gateway, epoch));
         effects.extend(states.copied().map(Effect::Watermark));
         let ack = |((gateway, epoch), (action, retry_after_ms)): ((GatewayId, Epoch), (Action, u32))| {
-            let committed = self.book.state(&gateway, &epoch).map_or(0, |state| state.committed);
+            let state = self.book.state(&gateway, &epoch);
+            let (committed, chain) = state.map_or((0, None), |state| (state.committed, state.chain));
             let window_bytes = self.limits.window_bytes;
-            (gateway, Ack { epoch, committed, action, retry_after_ms, window_bytes, server_ms: now.0 })
+            let server_ms = now.0;
+            (gateway, Ack { epoch, committed, chain, action, retry_after_ms, window_bytes, server_ms })
         };
         let acks = answers.into_iter().map(ack).collect();
         Group { effects, acks }
@@ -130,7 +132,9 @@ impl Ingest {
             return self.answer(gateway, batch.epoch, Action::Manifest);
         };
         let (points, before) = (Arc::clone(&known.points), known.state);
-        let action = if batch.acked > before.committed {
+        let action = if known.forked {
+            Action::Fork
+        } else if batch.acked > before.committed {
             self.rewind(gateway, batch, before.committed, now)
         } else if !probe && self.is_full() {
             self.stats.rejected.slow += 1;
@@ -208,6 +212,12 @@ impl Ingest {
     /// Two writers in one epoch (I6): the second is kept raw, not committed.
     fn fork(&mut self, gateway: &GatewayId, batch: &Batch, wire_bytes: &[u8], now: Timestamp) -> Action {
         self.stats.rejected.forked += 1;
+        if let Some(book) = self.book.epoch(gateway, &batch.epoch) {
+            // What becomes of the rest is said by this incident, not by another one when the epoch is gone.
+            book.forked = true;
+            book.state.loss_reported = true;
+            self.pending.touched.insert((gateway.clone(), batch.epoch));
+        }
         let seqs = Some((batch.first, batch.end().saturating_sub(1).max(batch.first)));
         if self.raise(IncidentKind::Fork, gateway, Some(batch.epoch), seqs, now) {
             let range = Some((batch.epoch, batch.first, batch.end()));

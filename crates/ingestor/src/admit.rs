@@ -167,6 +167,7 @@ impl Admission {
             let ack = Ack {
                 epoch,
                 committed: state.committed,
+                chain: state.chain,
                 action,
                 retry_after_ms: retry_after.as_millis() as u32,
                 window_bytes,

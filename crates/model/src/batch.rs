@@ -165,6 +165,9 @@ pub struct Ack {
     pub epoch: Epoch,
     /// Everything below is stored: one past the highest committed sequence number.
     pub committed: Seq,
+    /// CRC-32C over the payloads of all records below `committed`, as the centre knows them: an ack that differs from what
+    /// the gateway wrote speaks of another writer. `None` where the centre cannot tell, and from an older one.
+    pub chain: Option<u32>,
     /// What to do next.
     pub action: Action,
     /// Wait this long before sending more of this epoch, in milliseconds.

@@ -54,6 +54,10 @@ pub struct Oracle {
     pub excuses: Vec<Excuse>,
     /// Epochs with two writers.
     pub forked: BTreeSet<Epoch>,
+    /// Boards that were restarted while they held a forked epoch. A process tells another writer of the epoch that it
+    /// writes; one that only inherited it cannot, where the centre is ahead of its card, tell another writer's readings
+    /// from its own that the card has lost.
+    pub inherited: BTreeSet<(usize, Epoch)>,
     /// Epochs that what was left of a forked one moved to: both writers move what they shared.
     pub relabelled: BTreeSet<Epoch>,
     /// Gateway ids with more than one board.
@@ -254,8 +258,8 @@ impl Oracle {
 
     fn is_due(&self, written: &Written) -> bool {
         let gone = written.off_card || written.trimmed && self.centre_restored;
-        let forked = written.labels.iter().any(|(epoch, _)| self.forked.contains(epoch));
-        written.accepted_ms.is_some() && !gone && !forked
+        let of_this = |(epoch, _): &(Epoch, Seq)| self.inherited.contains(&(written.board, *epoch));
+        written.accepted_ms.is_some() && !gone && !written.labels.iter().any(of_this)
     }
 
     /// Where a record is in the book, under any of its labels: the gap's reason if it is only in a gap.
@@ -265,6 +269,10 @@ impl Oracle {
         for (epoch, seq) in &written.labels {
             let Some(no) = book.number(gateway, *epoch) else { continue };
             if *seq >= book.epochs.get(&no).map_or(0, |e| e.state.committed) {
+                continue;
+            }
+            let shared = self.labels.get(&(*epoch, *seq)).is_some_and(|under| under.len() > 1);
+            if shared && !stands_there(written, book, no, *seq) {
                 continue;
             }
             let gap = book.gaps.range((no, 0)..=(no, *seq)).next_back().filter(|(_, gap)| gap.last >= *seq);
@@ -281,10 +289,16 @@ impl Oracle {
         let mut found = Vec::new();
         let due = |w: &&Written| self.is_due(w) && w.accepted_ms.is_some_and(|at| at <= until);
         for written in self.written.iter().filter(due) {
-            let excuse = self.excuses[written.board];
+            let excuse = self.excuse_of(written);
             let label = written.labels.last();
             match self.cover(written, book) {
-                None => found.push(format!("S1: lost without a word: {label:?} of board {}", written.board)),
+                None => {
+                    let (at, board) = (written.accepted_ms, written.board);
+                    let labels = &written.labels;
+                    found.push(format!(
+                        "S1: lost without a word: {labels:?} of board {board}, accepted at {at:?}"
+                    ));
+                }
                 Some(None) => {}
                 Some(Some(GapReason::Damaged)) if excuse.disk_faulty || excuse.card_lost => {}
                 Some(Some(GapReason::Evicted)) if excuse.evicted || excuse.disk_faulty => {}
@@ -298,6 +312,19 @@ impl Oracle {
         found.extend(self.doubled(book));
         found.extend(self.alarms(book));
         found.into_iter().for_each(|what| self.violate(what));
+    }
+
+    /// What excuses a gap in place of a record. Of what a card and its copy both hold, the gap may be the other one's.
+    fn excuse_of(&self, written: &Written) -> Excuse {
+        let own = self.excuses[written.board];
+        let twins =
+            self.gateways.iter().zip(&self.excuses).filter(|(g, _)| **g == self.gateways[written.board]);
+        twins.fold(own, |sum, (_, twin)| Excuse {
+            card_lost: sum.card_lost || twin.card_lost,
+            disk_faulty: sum.disk_faulty || twin.disk_faulty,
+            evicted: sum.evicted || twin.evicted,
+            ..sum
+        })
     }
 
     /// A value that is stored under two labels, outside forked epochs.
@@ -348,6 +375,16 @@ impl Oracle {
     pub fn is_spoilt(&self, payload: &[u8]) -> bool {
         self.by_payload.get(&hash(payload)).is_some_and(|n| self.written[*n].spoilt)
     }
+}
+
+/// True if the rows of a label that names two records are this one's.
+fn stands_there(written: &Written, book: &Book, no: u32, seq: Seq) -> bool {
+    let values: Vec<u64> = written.record.readings.iter().filter_map(|r| r.value.map(f64::to_bits)).collect();
+    let mut rows = book.rows.range((no, seq, 0)..(no, seq + 1, 0)).map(|(_, row)| row.value).peekable();
+    // Without rows it is a gap or a quarantined record; without values, one silence is like the other.
+    rows.peek().is_none()
+        || values.is_empty()
+        || rows.flatten().any(|value| values.contains(&value.to_bits()))
 }
 
 fn hash(payload: &[u8]) -> u64 {

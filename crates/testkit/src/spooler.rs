@@ -87,7 +87,10 @@ impl Spooler {
             ether.oracle.violate(format!("manifest not kept: {error}"));
         }
         let (asks, unsure) = (VecDeque::new(), Vec::new());
-        let before = spool.held().into_iter().map(|h| (h.epoch, h)).collect();
+        let before: BTreeMap<Epoch, Held> = spool.held().into_iter().map(|h| (h.epoch, h)).collect();
+        let shared = before.keys().filter(|e| **e != epoch && ether.oracle.forked.contains(e));
+        let inherited: Vec<_> = shared.map(|e| (board, *e)).collect();
+        ether.oracle.inherited.extend(inherited);
         Self {
             board,
             spool,
@@ -263,7 +266,9 @@ impl Spooler {
         match shared {
             None => self.spool.seal(fresh),
             Some(shared) => {
-                ether.oracle.forked.insert(shared);
+                if !ether.oracle.forked.contains(&shared) {
+                    ether.oracle.violate(format!("one writer of {shared} took itself for two"));
+                }
                 ether.oracle.relabelled.insert(fresh);
                 // What could not be moved stays in the old epoch; the centre says FORK again.
                 let _ = self.spool.relabel(shared, fresh);

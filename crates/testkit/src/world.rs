@@ -137,16 +137,14 @@ impl World {
         }
     }
 
-    /// Sealed epochs with one writer that are not wholly committed.
+    /// Sealed epochs that are not wholly committed.
     fn unsettled(&self) -> u64 {
         let mut unsettled = 0;
         for board in &self.boards {
             let Some(process) = &board.process else { continue };
             let live = process.spooler.live();
             let complete = |held: &Held| {
-                held.epoch == live
-                    || self.ether.oracle.forked.contains(&held.epoch)
-                    || self.centre.book.committed(&board.plant.gateway, held.epoch) >= held.end
+                held.epoch == live || self.centre.book.committed(&board.plant.gateway, held.epoch) >= held.end
             };
             unsettled += process.spooler.held().iter().filter(|held| !complete(held)).count() as u64;
         }

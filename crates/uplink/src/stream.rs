@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use sitian_model::{Held, Seq};
+use sitian_model::{Ack, Held, Seq};
 
 use crate::jitter::Jitter;
 
@@ -12,6 +12,19 @@ struct Sent {
     end: Seq,
     bytes: u64,
     at_ms: u64,
+    /// The chain at `end`.
+    chain: u32,
+}
+
+/// Whose readings an ack speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// This gateway's, as far as anybody can tell.
+    Own,
+    /// Another writer's.
+    Other,
+    /// The spool must say what the chain is there.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -32,8 +45,14 @@ pub(crate) struct Stream {
     pub manifest_ms: Option<u64>,
     /// When the centre last said that nothing under way has arrived.
     pub rewound_ms: u64,
-    /// The centre said FORK; nothing is sent until the epoch is relabelled.
+    /// Another writer uses this epoch; nothing is sent until it is relabelled.
     pub forked: bool,
+    /// This process has written to it: nobody else can have committed more of it than was sent.
+    pub own: bool,
+    /// Waits for the chain at its `committed`.
+    pub doubt: Option<Ack>,
+    /// The read under way is for `doubt`.
+    pub checking: bool,
     sent: VecDeque<Sent>,
     resend_at_ms: Option<u64>,
     resends: u32,
@@ -54,6 +73,9 @@ impl Stream {
             manifest_ms: None,
             rewound_ms: 0,
             forked: false,
+            own: false,
+            doubt: None,
+            checking: false,
             sent: VecDeque::new(),
             resend_at_ms: None,
             resends: 0,
@@ -92,17 +114,33 @@ impl Stream {
         self.resend_at_ms
     }
 
-    /// A batch up to `end` is under way. `patience` is how long to wait for progress, and how long at most.
+    /// Whose readings are committed up to `committed`, where the centre knows this chain?
+    pub fn author(&self, committed: Seq, chain: Option<u32>) -> Author {
+        let sent_end = self.next.max(self.round_trip_from);
+        if committed > self.held.end.max(sent_end) {
+            // A card may have lost what an earlier process had sent.
+            return if self.own { Author::Other } else { Author::Own };
+        }
+        let Some(chain) = chain else { return Author::Own };
+        match self.sent.iter().find(|sent| sent.end == committed) {
+            Some(sent) if sent.chain == chain => Author::Own,
+            Some(_) => Author::Other,
+            None => Author::Unknown,
+        }
+    }
+
+    /// A batch up to `end`, where the chain is `chain`, is under way. `patience` is how long to wait for progress, and how
+    /// long at most.
     pub fn handle_sent(
         &mut self,
-        end: Seq,
+        (end, chain): (Seq, u32),
         bytes: u64,
         now_ms: u64,
         patience: (u64, u64),
         jitter: &mut Jitter,
     ) {
         self.next = end;
-        self.sent.push_back(Sent { end, bytes, at_ms: now_ms });
+        self.sent.push_back(Sent { end, bytes, at_ms: now_ms, chain });
         if self.resend_at_ms.is_none() {
             let (least_ms, most_ms) = (patience.0, patience.1.max(patience.0));
             let widest_ms = least_ms.saturating_mul(1 << self.resends.min(16)).min(most_ms);

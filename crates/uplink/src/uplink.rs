@@ -6,7 +6,7 @@ use sitian_model::{Ack, Action, Batch, Clock, Entry, Epoch, Held, Lane, Seq, Spo
 
 use crate::jitter::Jitter;
 use crate::pacing::Pacing;
-use crate::stream::Stream;
+use crate::stream::{Author, Stream};
 
 /// After the spool had nothing or refused, it is asked again after this.
 const SPOOL_PAUSE_MS: u64 = 1000;
@@ -195,6 +195,9 @@ impl Uplink {
                 }
             }
         }
+        if let Some(at) = self.position(live) {
+            self.streams[at].own = true;
+        }
         self.update_behind();
         self.pump();
     }
@@ -210,7 +213,9 @@ impl Uplink {
         let Some(at) = self.position(read.epoch) else { return };
         let stream = &mut self.streams[at];
         stream.reading = false;
-        if self.up && !stream.forked && stream.next == read.first {
+        if std::mem::take(&mut stream.checking) {
+            self.settle_doubt(at, &read);
+        } else if self.up && !stream.forked && stream.next == read.first {
             if read.entries.is_empty() && !stream.probe_due {
                 stream.hold_until_ms = now_ms + SPOOL_PAUSE_MS;
             } else {
@@ -226,6 +231,8 @@ impl Uplink {
         if let Some(at) = self.position(epoch) {
             let stream = &mut self.streams[at];
             stream.reading = false;
+            // The next ack says it again.
+            (stream.checking, stream.doubt) = (false, None);
             stream.probe_due = false;
             stream.hold_until_ms = now_ms + SPOOL_PAUSE_MS;
         }
@@ -248,8 +255,44 @@ impl Uplink {
             let hold_ms = u64::from(ack.retry_after_ms).min(self.limits.resend_ms_max);
             stream.hold_until_ms = now_ms + hold_ms;
         }
+        if ack.committed > stream.held.acked {
+            match stream.author(ack.committed, ack.chain) {
+                Author::Own => self.obey(at, ack),
+                Author::Other => self.fork(at),
+                Author::Unknown => stream.doubt = Some(*ack),
+            }
+        } else {
+            self.obey(at, ack);
+        }
+        // While more is under way, another ack is due.
+        if self.streams.iter().any(Stream::is_busy) {
+            self.waiting_since_ms = Some(now_ms);
+        }
+        self.update_behind();
+        self.pump();
+    }
+
+    /// The spool has said what this gateway's chain is where a doubtful ack has its own.
+    fn settle_doubt(&mut self, at: usize, read: &Read) {
+        let stream = &mut self.streams[at];
+        let Some(ack) = stream.doubt.take_if(|ack| ack.committed == read.first) else { return };
+        // What begins with a gap has no chain before it.
+        if read.entries.is_empty() && ack.chain.is_some_and(|chain| chain != read.chain) {
+            self.fork(at);
+        } else {
+            self.obey(at, &ack);
+        }
+        self.update_behind();
+    }
+
+    /// Does what an ack says that speaks of this gateway's own readings.
+    fn obey(&mut self, at: usize, ack: &Ack) {
+        let (stream, now_ms) = (&mut self.streams[at], self.now_ms);
         match ack.action {
-            Action::Fork => self.fork(at),
+            Action::Fork => {
+                self.advance(at, ack.committed);
+                self.fork(at);
+            }
             Action::Manifest => self.repeat_manifest(at),
             Action::Rewind if ack.committed < stream.held.acked => {
                 stream.held.acked = ack.committed;
@@ -268,12 +311,6 @@ impl Uplink {
                 self.advance(at, ack.committed)
             }
         }
-        // While more is under way, another ack is due.
-        if self.streams.iter().any(Stream::is_busy) {
-            self.waiting_since_ms = Some(now_ms);
-        }
-        self.update_behind();
-        self.pump();
     }
 
     /// The time asked for by [`Uplink::poll_timeout`] has come.
@@ -344,8 +381,12 @@ impl Uplink {
             self.pacing.handle_drained(now_ms);
         }
         for at in 0..self.streams.len() {
-            let stream = &self.streams[at];
-            if stream.probe_due && !stream.reading && !stream.forked {
+            let stream = &mut self.streams[at];
+            if let Some(ack) = stream.doubt.filter(|_| !stream.reading) {
+                (stream.reading, stream.checking) = (true, true);
+                let (epoch, from) = (stream.held.epoch, ack.committed);
+                self.commands.push_back(Command::ReadSpool { epoch, from, bytes_max: 0 });
+            } else if stream.probe_due && !stream.reading && !stream.forked {
                 self.read_spool(at, 0);
             }
         }
@@ -391,11 +432,12 @@ impl Uplink {
             spool: self.spool,
         };
         if !batch.entries.is_empty() {
+            let end = (batch.end(), chain_at_end(&batch));
             let bytes =
                 batch.entries.iter().map(|e| if let Entry::Record(r) = e { r.len() as u64 } else { 0 }).sum();
             let least_ms = self.limits.resend_ms.max(4 * self.round_trip_ms.unwrap_or(0));
             let patience = (least_ms, self.limits.resend_ms_max);
-            stream.handle_sent(batch.end(), bytes, self.now_ms, patience, &mut self.jitter);
+            stream.handle_sent(end, bytes, self.now_ms, patience, &mut self.jitter);
             if is_live {
                 self.pacing.handle_live();
             } else {
@@ -492,4 +534,12 @@ impl Uplink {
             self.commands.push_back(Command::SealEpoch);
         }
     }
+}
+
+/// The chain behind the last entry. A gap is only ever the first, and `chain` is then the one after it.
+fn chain_at_end(batch: &Batch) -> u32 {
+    batch.entries.iter().fold(batch.chain, |chain, entry| match entry {
+        Entry::Record(payload) => crc32c::crc32c_append(chain, payload),
+        Entry::Gap(_) => chain,
+    })
 }

@@ -39,7 +39,7 @@ fn answer(uplink: &mut Uplink, epoch: Epoch, first: Seq, count: usize, now_ms: u
 }
 
 fn ack(uplink: &mut Uplink, epoch: Epoch, committed: Seq, action: Action, now_ms: u64) -> Vec<Command> {
-    let ack = Ack { epoch, committed, action, retry_after_ms: 0, window_bytes: 0, server_ms: 0 };
+    let ack = Ack { epoch, committed, chain: None, action, retry_after_ms: 0, window_bytes: 0, server_ms: 0 };
     uplink.handle_ack(&ack, now_ms);
     drain(uplink)
 }
@@ -113,7 +113,7 @@ fn batches_carry_the_clocks_that_the_shell_set() {
 }
 
 #[test]
-fn acks_that_are_stale_doubled_foreign_or_too_high_move_nothing_back_and_nothing_beyond_the_end() {
+fn acks_that_are_stale_doubled_or_foreign_move_nothing_back() {
     let mut uplink = idle(10);
     spool(&mut uplink, &[held(LIVE, 10, 12)], 100);
     answer(&mut uplink, LIVE, 10, 2, 100);
@@ -121,7 +121,7 @@ fn acks_that_are_stale_doubled_foreign_or_too_high_move_nothing_back_and_nothing
         (LIVE, 4, None),
         (LIVE, 10, None),
         (Epoch([9; 16]), 99, None),
-        (LIVE, 99, Some(12)),
+        (LIVE, 12, Some(12)),
         (LIVE, 12, None),
         (LIVE, 11, None),
     ] {
@@ -235,6 +235,7 @@ fn slow_waits_and_then_goes_on() {
     let ack = Ack {
         epoch: LIVE,
         committed: 0,
+        chain: None,
         action: Action::Slow,
         retry_after_ms: 5000,
         window_bytes: 1,
@@ -412,4 +413,50 @@ fn very_many_epochs_are_not_announced_in_part_but_all_are_probed() {
     }
     // All but the live one, whose data read is still unanswered.
     assert_eq!(probed.len(), 300);
+}
+
+/// An ack with the chain that the centre knows.
+fn told(uplink: &mut Uplink, epoch: Epoch, committed: Seq, chain: u32) -> Vec<Command> {
+    let (action, retry_after_ms, window_bytes, server_ms) = (Action::Ok, 0, 0, 0);
+    let chain = Some(chain);
+    let ack = Ack { epoch, committed, chain, action, retry_after_ms, window_bytes, server_ms };
+    uplink.handle_ack(&ack, 150);
+    drain(uplink)
+}
+
+#[test]
+fn an_ack_of_another_writer_s_readings_releases_nothing_and_relabels() {
+    let records = |count: usize| [7; 100].repeat(count);
+    // Records 10 and 11 are under way as one batch; the chain before them is 10.
+    let own = |count| crc32c::crc32c_append(10, &records(count));
+    let release = |committed| Command::Release { epoch: LIVE, committed };
+    for (committed, chain, expected) in [
+        (12, own(2), vec![release(12)]),
+        (12, own(2) ^ 1, vec![Command::Relabel(LIVE)]),
+        // Nobody else can have written what this process has not.
+        (13, own(3), vec![Command::Relabel(LIVE)]),
+        // In the middle of a batch only the spool knows.
+        (11, own(1), vec![read(LIVE, 11, 0)]),
+    ] {
+        let mut uplink = idle(10);
+        spool(&mut uplink, &[held(LIVE, 10, 12)], 100);
+        answer(&mut uplink, LIVE, 10, 2, 100);
+        assert_eq!(told(&mut uplink, LIVE, committed, chain), expected, "{committed} {chain}");
+    }
+    for (chain, expected) in [(own(1), vec![release(11)]), (5, vec![Command::Relabel(LIVE)])] {
+        let mut uplink = idle(10);
+        spool(&mut uplink, &[held(LIVE, 10, 12)], 100);
+        answer(&mut uplink, LIVE, 10, 2, 100);
+        told(&mut uplink, LIVE, 11, own(1));
+        uplink.handle_read(Read { epoch: LIVE, first: 11, entries: vec![], chain }, 160);
+        assert_eq!(drain(&mut uplink), expected);
+    }
+}
+
+#[test]
+fn an_epoch_of_an_earlier_process_may_end_below_what_is_committed() {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    spool(&mut uplink, &[held(OLD, 5, 9), held(LIVE, 0, 3)], 0);
+    up(&mut uplink, 10);
+    assert_eq!(told(&mut uplink, OLD, 12, 77)[0], Command::Release { epoch: OLD, committed: 9 });
 }

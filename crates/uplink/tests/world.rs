@@ -41,6 +41,7 @@ impl Centre {
         let ack = |committed, action| Ack {
             epoch: batch.epoch,
             committed,
+            chain: None,
             action,
             retry_after_ms: 0,
             window_bytes: 6000,
@@ -90,7 +91,7 @@ impl Centre {
                 (*committed, *chain) = (seq, running);
             }
         }
-        ack(*committed, Action::Ok)
+        Ack { chain: Some(*chain), ..ack(*committed, Action::Ok) }
     }
 }
 

@@ -27,6 +27,7 @@ pub fn encode_ack(ack: &Ack) -> Vec<u8> {
         retry_after_ms: ack.retry_after_ms,
         window_bytes: ack.window_bytes,
         server_ms: ack.server_ms,
+        chain: ack.chain,
     };
     message.encode_to_vec()
 }
@@ -60,5 +61,6 @@ pub fn decode_ack(bytes: &[u8]) -> Result<Ack, DecodeError> {
         retry_after_ms: message.retry_after_ms,
         window_bytes: message.window_bytes,
         server_ms: message.server_ms,
+        chain: message.chain,
     })
 }

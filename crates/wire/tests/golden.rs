@@ -94,6 +94,11 @@ fn gap(first: Seq, last: Seq, reason: GapReason, span: Option<(i64, i64)>) -> En
     Entry::Gap(Gap { first, last, reason, span })
 }
 
+fn ack(action: Action, retry_after_ms: u32) -> Ack {
+    let (window_bytes, server_ms, chain) = (262_144, AT, None);
+    Ack { epoch: EPOCH, committed: 45, chain, action, retry_after_ms, window_bytes, server_ms }
+}
+
 fn manifest() -> Manifest {
     let device = |id: &str, name: &str, place: &str| DeviceInfo {
         id: DeviceId::new(id).unwrap(),
@@ -162,10 +167,13 @@ fn acknowledgements_are_written_and_read_as_in_version_1() {
         ("ack-fork.hex", Action::Fork, 0),
         ("ack-manifest.hex", Action::Manifest, 1000),
     ] {
-        let ack =
-            Ack { epoch: EPOCH, committed: 45, action, retry_after_ms, window_bytes: 262_144, server_ms: AT };
-        check(name, ack, encode_ack, decode_ack);
+        check(name, ack(action, retry_after_ms), encode_ack, decode_ack);
     }
+    // The chain came later; without it an acknowledgement is written and read as before.
+    let chain = Some(0xdead_beef);
+    check("ack-chain.hex", Ack { chain, ..ack(Action::Ok, 0) }, encode_ack, decode_ack);
+    let chain = Some(0);
+    check("ack-chain-zero.hex", Ack { chain, ..ack(Action::Rewind, 0) }, encode_ack, decode_ack);
 }
 
 #[test]

@@ -159,6 +159,7 @@ fn newer_records_acks_manifests_and_states_say_so() {
     let ack = Ack {
         epoch: EPOCH,
         committed: 1,
+        chain: None,
         action: Action::Ok,
         retry_after_ms: 0,
         window_bytes: 0,

@@ -56,7 +56,16 @@ fn another_history_under_the_same_label_is_a_fork_wherever_it_meets_the_watermar
     bench.hear(&forked(10, 14));
     assert_eq!(bench.kinds(), [IncidentKind::Fork], "one alarm");
     assert_eq!(bench.store.quarantine.len(), 1, "the raw bytes are kept");
-    assert_eq!(bench.hear(&batch(epoch(1), 10, 13)).unwrap().committed, 13, "the first writer goes on");
+    let ack = bench.hear(&batch(epoch(1), 10, 13)).unwrap();
+    assert_eq!(
+        (ack.action, ack.committed),
+        (Action::Fork, 10),
+        "the first writer takes a label of its own too"
+    );
+    let held = vec![Held { epoch: epoch(2), oldest: 0, end: 3, acked: 0 }];
+    bench.register(epoch(2));
+    bench.hear(&Batch { held, ..batch(epoch(2), 0, 3) });
+    assert_eq!(bench.kinds(), [IncidentKind::Fork], "that the shared epoch is gone then is no loss");
 }
 
 #[test]
@@ -73,9 +82,22 @@ fn a_gap_is_committed_like_data_and_clipped_to_what_is_new() {
     assert_eq!(bench.kinds(), [IncidentKind::Gap]);
     // Whatever chain the gateway names after a gap is adopted, and binding from then on.
     let after = |first: u64, chain| Batch { chain, ..batch(epoch(1), first, 120) };
-    assert_eq!(bench.hear(&Batch { entries: vec![], ..after(100, 77) }).unwrap().action, Action::Ok);
+    let ack = bench.hear(&Batch { entries: vec![], ..after(100, 77) }).unwrap();
+    assert_eq!((ack.action, ack.chain), (Action::Ok, Some(77)));
     assert_eq!(bench.hear(&after(100, 78)).unwrap().action, Action::Fork);
-    assert_eq!(bench.hear(&after(100, 77)).unwrap().committed, 120);
+}
+
+#[test]
+fn an_ack_says_what_was_committed_as_far_as_the_centre_can_know_it() {
+    let mut bench = Bench::new(Limits::default());
+    let sent = batch(epoch(1), 0, 10);
+    let known = sent.entries.iter().fold(0, |chain, entry| match entry {
+        Entry::Record(payload) => crc32c::crc32c_append(chain, payload),
+        Entry::Gap(_) => chain,
+    });
+    assert_eq!(bench.hear(&sent).unwrap().chain, Some(known));
+    let ack = bench.hear(&Batch { entries: vec![gap(10, 19)], ..batch(epoch(1), 10, 10) }).unwrap();
+    assert_eq!((ack.committed, ack.chain), (20, None));
 }
 
 #[test]
