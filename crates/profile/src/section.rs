@@ -224,6 +224,23 @@ impl<'t, 'd> Section<'t, 'd> {
         numbers
     }
 
+    /// A list of texts with their offsets; empty if left out.
+    pub fn texts(&mut self, key: &str) -> Vec<(String, usize)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong(key, value, "a list of texts");
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in array.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => texts.push((text.to_string(), item.span().start)),
+                _ => self.wrong(key, item, "a list of texts"),
+            }
+        }
+        texts
+    }
+
     /// A table below this one; may be left out.
     pub fn optional_section(&mut self, key: &str) -> Option<Section<'t, 'd>> {
         let value = self.value(key)?;

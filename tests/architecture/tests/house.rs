@@ -6,14 +6,28 @@ use sitian_tests_architecture::{Room, files_below, read, rooms, root};
 
 const STOREYS: &[(u8, &[&str])] = &[
     (0, &["model"]),
-    (1, &["wire", "profile", "poll", "spool", "uplink", "ingest", "series", "alert", "supervision"]),
+    (
+        1,
+        &[
+            "wire",
+            "profile",
+            "dialect",
+            "poll",
+            "spool",
+            "uplink",
+            "ingest",
+            "series",
+            "alert",
+            "supervision",
+        ],
+    ),
     (2, &["fieldbus", "mqtt", "broker", "store-embedded", "api", "console", "settings", "telemetry"]),
     (3, &["gateway", "ingestor"]),
     (4, &["simulator", "testkit", "xtask"]),
 ];
 
 /// Arrows between rooms of one storey, as the plan names them.
-const SIBLINGS: &[(&str, &str)] = &[("poll", "profile"), ("api", "console")];
+const SIBLINGS: &[(&str, &str)] = &[("poll", "profile"), ("dialect", "profile"), ("api", "console")];
 
 /// What the pure rooms may lean on: formats and arithmetic, nothing that acts.
 const PURE: &[&str] =
