@@ -72,6 +72,17 @@ impl CardDisk {
         Self { mutant, ..Self::default() }
     }
 
+    /// A card that holds these files.
+    pub fn holding(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        let file = |bytes: Vec<u8>| MemoryFile { durable: bytes.clone(), view: bytes, unsynced: Vec::new() };
+        Self { files: files.into_iter().map(|(name, bytes)| (name, file(bytes))).collect(), ..Self::default() }
+    }
+
+    /// What a reader of its files would see.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, file)| (name.as_str(), file.view.as_slice()))
+    }
+
     /// What is left after the power went: each unsynced sector is kept, lost or trashed.
     pub fn power_cut(mut self, dice: &mut Dice) -> Self {
         for (name, file) in std::mem::take(&mut self.removed) {

@@ -34,6 +34,7 @@ pub mod line;
 pub mod mutant;
 pub mod oracle;
 pub mod plant;
+pub mod relic;
 pub mod season;
 pub mod sight;
 pub mod spooler;
