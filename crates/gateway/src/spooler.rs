@@ -97,6 +97,9 @@ impl Spooler {
         for name in recovery.unreadable.iter().chain(&recovery.foreign) {
             warn!(name, "segment cannot be read by this program; kept until room is needed");
         }
+        for (name, epoch) in &recovery.cut_short {
+            error!(name, %epoch, "segment is damaged at its end: records are lost, nobody knows how many");
+        }
         spool.set_manifest(&manifest(&epoch)).context("keep the manifest: configure fewer points")?;
         let (asks, asked) = mpsc::channel(2 * OUTSTANDING_MAX);
         let (tell, told) = mpsc::channel(2 * OUTSTANDING_MAX);

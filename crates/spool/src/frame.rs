@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Ack = 3,
     /// What was evicted from an epoch without an ack.
     Gap = 4,
+    /// How far the commits have come: behind the last frame of each, overwritten by the next.
+    End = 5,
 }
 
 /// A frame without its payload.
@@ -92,6 +94,7 @@ pub(crate) fn look(bytes: &[u8], number: u64, offset: u64, bytes_max: u64) -> Lo
         2 => Kind::Manifest,
         3 => Kind::Ack,
         4 => Kind::Gap,
+        5 => Kind::End,
         _ => return Look::Nothing,
     };
     let length = u32_at(bytes, 4) as usize;
@@ -115,6 +118,9 @@ pub(crate) enum Mark {
     Ack { epoch: Epoch, committed: Seq },
     Gap { epoch: Epoch, first: Seq, last: Seq, span: Option<Span>, chain: u32 },
 }
+
+/// An END frame on disk: no other frame is smaller, so that the next commit covers it.
+pub(crate) const END_BYTES: usize = HEAD_BYTES.next_multiple_of(ALIGN);
 
 /// The largest mark on disk.
 pub(crate) const MARK_BYTES: usize = (HEAD_BYTES + 24).next_multiple_of(ALIGN);

@@ -17,10 +17,10 @@
 //! little-endian.
 //!
 //! ```text
-//! segment ┌────────┬──────────┬───────┬──────┬──────┬─ ─┬─────────── ─ ─┬──────────────┐
-//!         │ header │ MANIFEST │ marks │ DATA │ DATA │ … │ zeros         │ header again │
-//!         └────────┴──────────┴───────┴──────┴──────┴─ ─┴─────────── ─ ─┴──────────────┘
-//!         0        80         each frame on a 16-byte boundary          length − 80    length
+//! segment ┌────────┬──────────┬───────┬──────┬──────┬─ ─┬─────┬──────── ─ ─┬──────────────┐
+//!         │ header │ MANIFEST │ marks │ DATA │ DATA │ … │ END │ zeros      │ header again │
+//!         └────────┴──────────┴───────┴──────┴──────┴─ ─┴─────┴──────── ─ ─┴──────────────┘
+//!         0        80         each frame on a 16-byte boundary             length − 80    length
 //!
 //! header    0 magic "SITIANSP"   8 version u32 = 1    12 crc u32           16 number u64
 //!          24 epoch [16]        40 first seq u64      48 chain u32         52 previous chain u32
@@ -32,7 +32,23 @@
 //! MANIFEST  the manifest of the segment's epoch: always the first frame
 //! ACK       seq = committed, payload = epoch: an occasional note; losing it only causes re-sends
 //! GAP       seq = first, chain after it, span (from > to: unknown), payload = epoch, last u64: evicted unsent
+//! END       seq = one past the last record of all commits so far, chain there, span of the last commit, no payload
 //! ```
+//!
+//! Kinds: DATA 1, MANIFEST 2, ACK 3, GAP 4, END 5; a kind that a program does not know is nothing to it, so that older
+//! programs read what newer ones wrote. END is written with each commit, behind its last frame, and the next commit is
+//! written over it. A segment whose last valid frame is no END was torn by a power cut within a commit that was never
+//! accepted (or was written before there was END): what cannot be read there is cut silently. With END behind it, what
+//! cannot be read is damage and becomes a gap. Where END is gone too, damage is proven if the file is shorter than its
+//! header says (it was created at full length), if its second header is blank, if sectors cannot be read, or if the file
+//! after it has lost both headers. How much that cost is not known, and a gap would claim labels that may belong to
+//! another reading (on the card that this one was copied from): [`Recovery::cut_short`] names the file, and `lost` counts
+//! one. What cannot be told from a torn write is a last commit whose sectors read well and hold something else: then the
+//! centre's memory of the end that the gateway announced is the only witness.
+//!
+//! A process begins with two small segments (64 KiB, or what its manifest, its marks and the largest record need), then
+//! takes full ones: a gateway that restarts forever, each time under a fresh epoch, fills a quota of 2 GiB with 32,768
+//! starts, not with 2,048.
 //!
 //! Every crc is CRC-32C of segment number, offset and everything else in the header or frame: a frame counts only at
 //! its own place, so that neither a payload that contains a frame nor stale bytes can be taken for one. A damaged

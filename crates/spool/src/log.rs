@@ -158,8 +158,10 @@ pub struct Spool<D> {
     pub(crate) pending_bytes: usize,
     /// The segment that is being written.
     pub(crate) current: Option<u64>,
-    /// Created, zeroed and untouched.
-    pub(crate) spare: Option<u64>,
+    /// Created, zeroed and untouched: its number and its bytes.
+    pub(crate) spare: Option<(u64, u64)>,
+    /// Segments that this process has begun.
+    pub(crate) opened: u32,
     pub(crate) number_next: u64,
     /// Bytes of files that look like segments but cannot be used.
     pub(crate) unreadable: Vec<(String, u64)>,

@@ -249,12 +249,16 @@ fn gather_segment(
     run: &mut Gather,
 ) -> Result<u64, DiskFault> {
     let mut before: Option<Span> = None;
+    let (mut last_commit, mut behind_record) = (None, walk.offset());
     while run.next < segment.end {
         let Some(found) = walk.next(disk, &segment.name)? else {
-            run.missing(segment.end - 1, GapReason::Damaged, None, segment.chain_end);
-            break;
+            run.missing(segment.end - 1, GapReason::Damaged, last_commit, segment.chain_end);
+            return Ok(behind_record);
         };
         let head = found.head;
+        if head.kind == Kind::End && head.seq == segment.end {
+            last_commit = head.span();
+        }
         if head.kind != Kind::Data {
             continue;
         }
@@ -268,7 +272,7 @@ fn gather_segment(
         if run.full {
             return Ok(found.offset);
         }
-        before = head.span();
+        (before, behind_record) = (head.span(), walk.offset());
     }
     Ok(walk.offset())
 }

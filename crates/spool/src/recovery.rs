@@ -9,7 +9,7 @@ use crate::disk::{Disk, DiskFault, File};
 use crate::frame::{FRAMES_AT, HEADER_BYTES, Header, HeaderLook, Mark};
 use crate::log::{Evicted, Limits, Spool, Stream};
 use crate::reading::Cursors;
-use crate::segment::{NUMBERS_END, Segment, file_number, scan};
+use crate::segment::{NUMBERS_END, Segment, Tail, file_number, scan};
 
 /// What opening found, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,8 +20,11 @@ pub struct Recovery {
     pub epochs: usize,
     /// Records on disk that are not known to be committed centrally.
     pub backlog: u64,
-    /// Non-zero bytes behind the last valid frame of a segment: never accepted, or its last record is damaged.
+    /// Non-zero bytes behind the last valid frame of a segment: a write that was torn by a power cut, never accepted.
     pub tail_bytes: u64,
+    /// Segment files that are certainly damaged behind their last valid record: too short, unreadable there, or followed
+    /// by a file whose headers are damaged. How many records that cost is not known: each counts one as lost.
+    pub cut_short: Vec<(String, Epoch)>,
     /// Segment files without a readable header. Kept until room is needed.
     pub unreadable: Vec<String>,
     /// Segment files of another version of this program, or doubles. Never touched.
@@ -45,6 +48,7 @@ impl<D: Disk> Spool<D> {
             pending_bytes: 0,
             current: None,
             spare: None,
+            opened: 0,
             number_next: 0,
             unreadable: Vec::new(),
             listed: false,
@@ -60,7 +64,7 @@ impl<D: Disk> Spool<D> {
         };
         let refused = |fault: DiskFault| Recovery { fault: Some(fault.to_string()), ..Recovery::default() };
         let mut recovery = spool.recover().unwrap_or_else(refused);
-        if spool.listed && spool.bytes() + spool.limits.segment_bytes <= spool.bytes_max() {
+        if spool.listed && spool.bytes() + spool.segment_bytes_next() <= spool.bytes_max() {
             spool.reserve_spare();
         }
         recovery.segments = spool.segments.len();
@@ -101,20 +105,24 @@ impl<D: Disk> Spool<D> {
     fn index(&mut self, files: Vec<File>, recovery: &mut Recovery) -> BTreeMap<u64, Header> {
         let mut found = Vec::new();
         let mut blank = Vec::new();
+        let mut damaged = Vec::new();
         let numbered = |file: File| Some((file_number(&file.name)?, file));
         for (named, file) in files.into_iter().filter_map(numbered) {
             self.number_next = self.number_next.max(named.saturating_add(1));
             match read_header(&mut self.disk, &file) {
-                HeaderLook::Header(header) => found.push((named, file, header)),
-                HeaderLook::Blank => blank.push((named, file)),
-                HeaderLook::Foreign => recovery.foreign.push(file.name),
-                HeaderLook::Damaged => recovery.unreadable.push(self.set_aside(file)),
+                (HeaderLook::Header(header), tail) => found.push((named, file, header, tail)),
+                (HeaderLook::Blank, _) => blank.push((named, file)),
+                (HeaderLook::Foreign, _) => recovery.foreign.push(file.name),
+                (HeaderLook::Damaged, _) => {
+                    damaged.push(named);
+                    recovery.unreadable.push(self.set_aside(file));
+                }
             }
         }
         // A file under its own name wins over a copy of it under another.
-        found.sort_by_key(|(named, _, header)| (*named != header.number, *named));
+        found.sort_by_key(|(named, _, header, _)| (*named != header.number, *named));
         let mut headers = BTreeMap::new();
-        for (_, file, header) in found {
+        for (_, file, header, tail) in found {
             self.number_next = self.number_next.max(header.number.saturating_add(1));
             if headers.contains_key(&header.number)
                 || header.first == Seq::MAX
@@ -123,8 +131,13 @@ impl<D: Disk> Spool<D> {
                 recovery.foreign.push(file.name);
                 continue;
             }
-            self.segments.insert(header.number, segment_of(&header, file));
+            self.segments.insert(header.number, segment_of(&header, file, tail));
             headers.insert(header.number, header);
+        }
+        for number in damaged {
+            if let Some((_, before)) = self.segments.range_mut(..number).next_back() {
+                before.orphaned = true;
+            }
         }
         self.choose_spare(blank);
         headers
@@ -135,9 +148,10 @@ impl<D: Disk> Spool<D> {
         blank.sort_by_key(|(named, _)| *named);
         let newest = self.segments.keys().next_back().copied();
         for (named, file) in blank.into_iter().rev() {
-            let fits = file.len == self.limits.segment_bytes && newest.is_none_or(|n| n < named);
+            let len_fits = (self.first_bytes()..=self.limits.segment_bytes).contains(&file.len);
+            let fits = len_fits && newest.is_none_or(|n| n < named);
             if self.spare.is_none() && fits {
-                self.spare = Some(named);
+                self.spare = Some((named, file.len));
             } else if self.disk.remove(&file.name).is_err() {
                 self.set_aside(file);
             }
@@ -170,7 +184,12 @@ impl<D: Disk> Spool<D> {
                 if let Some((end, chain)) = scanned.end.filter(|(end, _)| *end >= segment.first) {
                     (segment.end, segment.chain_end) = (end, chain);
                 }
-                segment.until = scanned.span.map_or(i64::MIN, |span| span.to.0);
+                let until = scanned.span.map(|span| span.to.0).max(scanned.until);
+                segment.until = until.unwrap_or(i64::MIN);
+                if scanned.is_cut_short(segment) {
+                    self.lost += 1;
+                    recovery.cut_short.push((segment.name.clone(), segment.epoch));
+                }
             }
         }
         marks
@@ -230,8 +249,8 @@ impl<D: Disk> Spool<D> {
     }
 }
 
-/// The header of a file: either copy will do. A file is blank only if all of it is.
-fn read_header(disk: &mut impl Disk, file: &File) -> HeaderLook {
+/// The header of a file: either copy will do; and whether the file has lost its end. A file is blank only if all of it is.
+fn read_header(disk: &mut impl Disk, file: &File) -> (HeaderLook, Tail) {
     let mut at = |offset: u64| {
         let mut copy = vec![0; HEADER_BYTES];
         match disk.read_at(&file.name, offset, &mut copy) {
@@ -240,10 +259,18 @@ fn read_header(disk: &mut impl Disk, file: &File) -> HeaderLook {
         }
     };
     match (at(0), at(file.len.saturating_sub(HEADER_BYTES as u64))) {
-        (HeaderLook::Header(header), _) | (_, HeaderLook::Header(header)) => HeaderLook::Header(header),
-        (HeaderLook::Foreign, _) | (_, HeaderLook::Foreign) => HeaderLook::Foreign,
-        (HeaderLook::Blank, HeaderLook::Blank) if is_zero(disk, file) => HeaderLook::Blank,
-        _ => HeaderLook::Damaged,
+        (HeaderLook::Header(header), last) => {
+            let tail = match last {
+                _ if file.len < header.len => Tail::Short,
+                HeaderLook::Blank => Tail::Blank,
+                _ => Tail::Whole,
+            };
+            (HeaderLook::Header(header), tail)
+        }
+        (_, HeaderLook::Header(header)) => (HeaderLook::Header(header), Tail::Whole),
+        (HeaderLook::Foreign, _) | (_, HeaderLook::Foreign) => (HeaderLook::Foreign, Tail::Whole),
+        (HeaderLook::Blank, HeaderLook::Blank) if is_zero(disk, file) => (HeaderLook::Blank, Tail::Whole),
+        _ => (HeaderLook::Damaged, Tail::Whole),
     }
 }
 
@@ -261,7 +288,7 @@ fn is_zero(disk: &mut impl Disk, file: &File) -> bool {
 }
 
 /// A segment whose end is not known yet.
-fn segment_of(header: &Header, file: File) -> Segment {
+fn segment_of(header: &Header, file: File, tail: Tail) -> Segment {
     Segment {
         name: file.name,
         epoch: header.epoch,
@@ -272,5 +299,7 @@ fn segment_of(header: &Header, file: File) -> Segment {
         until: i64::MIN,
         used: file.len.min(header.len.saturating_sub(FRAMES_AT)),
         len: file.len,
+        tail,
+        orphaned: false,
     }
 }

@@ -105,7 +105,7 @@ impl<D: Disk> Spool<D> {
     pub(crate) fn bytes(&self) -> u64 {
         let segments: u64 = self.segments.values().map(|s| s.len).sum();
         let unreadable: u64 = self.unreadable.iter().map(|(_, len)| len).sum();
-        segments + unreadable + self.spare.map_or(0, |_| self.limits.segment_bytes)
+        segments + unreadable + self.spare.map_or(0, |(_, len)| len)
     }
 
     /// The quota in force.
@@ -124,8 +124,9 @@ impl<D: Disk> Spool<D> {
             self.spare_commits_to_skip -= 1;
             return;
         }
-        match self.create_segment_file(0) {
-            Ok(number) => (self.spare, self.spare_faults) = (Some(number), 0),
+        let len = self.segment_bytes_next();
+        match self.create_segment_file(len, 0) {
+            Ok(number) => (self.spare, self.spare_faults) = (Some((number, len)), 0),
             Err(_) => {
                 self.spare_commits_to_skip = 4 << self.spare_faults.min(4);
                 self.spare_faults = self.spare_faults.saturating_add(1);
@@ -137,8 +138,8 @@ impl<D: Disk> Spool<D> {
     /// enough, others take what is freed, and there is no point in giving them everything. What is evicted for it must be
     /// noted durably first, and that takes an open segment: to get one, the quota may be exceeded by `excess` bytes for
     /// as long as a commit takes.
-    pub(crate) fn create_segment_file(&mut self, excess: u64) -> Result<u64, DiskFault> {
-        while self.bytes() + self.limits.segment_bytes > self.bytes_max() + excess {
+    pub(crate) fn create_segment_file(&mut self, len: u64, excess: u64) -> Result<u64, DiskFault> {
+        while self.bytes() + len > self.bytes_max() + excess {
             if !self.make_room() {
                 return Err(DiskFault::Full);
             }
@@ -147,7 +148,7 @@ impl<D: Disk> Spool<D> {
         loop {
             let number = self.number_next;
             self.number_next += 1;
-            match self.disk.create(&file_name(number), self.limits.segment_bytes) {
+            match self.disk.create(&file_name(number), len) {
                 Ok(()) => return Ok(number),
                 Err(DiskFault::Full) if tries_left > 0 && self.make_room() => {
                     tries_left -= 1;

@@ -10,6 +10,17 @@ const WINDOW_BYTES: usize = 64 * 1024;
 /// Read in pieces of this size where the disk refuses larger ones, so that one bad sector hides little.
 const SECTOR_BYTES: usize = 512;
 
+/// The end of a segment's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// As it should be, as far as the second header can tell.
+    Whole,
+    /// The second header is blank: lost, or the first commit was torn.
+    Blank,
+    /// The file is shorter than it was created.
+    Short,
+}
+
 /// What the index remembers of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Segment {
@@ -31,6 +42,10 @@ pub(crate) struct Segment {
     pub used: u64,
     /// Bytes on disk.
     pub len: u64,
+    /// Whether its last bytes are what was written there.
+    pub tail: Tail,
+    /// The file that followed it has lost both headers, and with them what it held.
+    pub orphaned: bool,
 }
 
 impl Segment {
@@ -73,12 +88,22 @@ pub(crate) struct Walk {
     lenient: bool,
     window_at: u64,
     window: Vec<u8>,
+    /// A sector could not be read.
+    refused: bool,
 }
 
 impl Walk {
     /// From `offset` (a frame boundary) to `used`.
     pub fn new(number: u64, offset: u64, used: u64, lenient: bool) -> Self {
-        Self { number, offset: offset.max(FRAMES_AT), used, lenient, window_at: 0, window: Vec::new() }
+        Self {
+            number,
+            offset: offset.max(FRAMES_AT),
+            used,
+            lenient,
+            window_at: 0,
+            window: Vec::new(),
+            refused: false,
+        }
     }
 
     /// The next valid frame, or `None` at the end.
@@ -128,7 +153,10 @@ impl Walk {
         let mut window = vec![0; len];
         let read = match disk.read_at(name, self.offset, &mut window) {
             Ok(read) => read,
-            Err(_) if self.lenient => read_pieces(disk, name, self.offset, &mut window),
+            Err(_) if self.lenient => {
+                self.refused = true;
+                read_pieces(disk, name, self.offset, &mut window)
+            }
             Err(fault) => return Err(fault),
         };
         window.truncate(read);
@@ -155,6 +183,12 @@ fn read_pieces(disk: &mut impl Disk, name: &str, offset: u64, window: &mut [u8])
 pub(crate) struct Scan {
     /// One past the last record, and the chain there.
     pub end: Option<(Seq, u32)>,
+    /// The last valid frame says that the commits ended there.
+    pub closed: bool,
+    /// The latest time that an END frame knows of, in Unix ms.
+    pub until: Option<i64>,
+    /// A sector could not be read.
+    pub refused: bool,
     /// From the earliest to the latest time of its records.
     pub span: Option<Span>,
     /// Its marks, in order.
@@ -163,6 +197,19 @@ pub(crate) struct Scan {
     pub records: u64,
     /// Non-zero bytes behind the last valid frame: a torn tail.
     pub tail_bytes: u64,
+}
+
+impl Scan {
+    /// True if something behind the last valid record is certainly damaged: it cannot just be a torn write. Without a
+    /// single record it can: the first commit writes both headers.
+    pub fn is_cut_short(&self, segment: &Segment) -> bool {
+        let lost = match segment.tail {
+            Tail::Whole => false,
+            Tail::Blank => self.end.is_some(),
+            Tail::Short => true,
+        };
+        segment.orphaned || (lost || self.refused) && !self.closed
+    }
 }
 
 /// Reads a whole segment; of its records only those in `range` count for the span and the number of records.
@@ -181,6 +228,11 @@ pub(crate) fn scan(
         if let Some(mark) = Mark::from_frame(&found.head, &found.payload) {
             scan.marks.push(mark);
         }
+        scan.closed = found.head.kind == Kind::End;
+        if scan.closed && scan.end.is_none_or(|(end, _)| end <= found.head.seq) {
+            scan.end = Some((found.head.seq, found.head.chain));
+            scan.until = found.head.span().map(|span| span.to.0);
+        }
         if found.head.kind != Kind::Data || found.head.seq == Seq::MAX {
             continue;
         }
@@ -196,10 +248,11 @@ pub(crate) fn scan(
         }
     }
     scan.tail_bytes = tail_bytes(disk, segment, valid_to);
+    scan.refused = walk.refused;
     Ok(scan)
 }
 
-/// How many non-zero bytes lie behind the last valid frame.
+/// How many non-zero bytes that can be read lie behind the last valid frame.
 fn tail_bytes(disk: &mut impl Disk, segment: &Segment, from: u64) -> u64 {
     let (mut at, mut count) = (from, 0);
     let mut buf = vec![0; WINDOW_BYTES];

@@ -1,14 +1,52 @@
 //! From memory to the segment: roll over, write, sync; leave a file for good when it fails.
 
+use sitian_model::Seq;
+
 use crate::disk::{Disk, DiskFault};
 use crate::frame::{
-    Closed, FRAMES_AT, HEADER_BYTES, Head, Header, Kind, MARK_BYTES, Mark, encode_frame, frame_bytes,
+    Closed, END_BYTES, FRAMES_AT, HEADER_BYTES, Head, Header, Kind, MARK_BYTES, Mark, encode_frame,
+    frame_bytes,
 };
-use crate::log::{Evicted, Spool, Stream};
-use crate::segment::{Segment, file_name};
+use crate::log::{Evicted, Pending, Spool, Stream};
+use crate::segment::{Segment, Tail, file_name};
 
 /// Room at the end of each segment that only marks may use, so that an eviction can always be noted.
 const MARK_RESERVE: usize = 4 * MARK_BYTES;
+
+/// Segments of a process that are as small as its records allow.
+const SMALL_SEGMENTS: u32 = 2;
+/// But not smaller than this.
+const FIRST_BYTES_MIN: u64 = 64 * 1024;
+/// Marks that may become due between the choice of a segment's size and its first commit.
+const MARKS_SLACK: usize = 16;
+
+/// How far the commits of a segment have come, for the frame behind the last of them. It is part of the commit's one
+/// write: where it is valid, everything before it has reached the card too, or is damaged.
+struct End {
+    seq: Seq,
+    chain: u32,
+    /// The earliest time in the commit.
+    from: i64,
+    until: i64,
+}
+
+impl End {
+    fn of(segment: &Segment) -> Self {
+        Self { seq: segment.end, chain: segment.chain_end, from: i64::MAX, until: segment.until }
+    }
+
+    fn advance(&mut self, p: &Pending) {
+        self.seq = p.seq + 1;
+        self.chain = crc32c::crc32c_append(p.chain, &p.payload);
+        (self.from, self.until) = (self.from.min(p.span.from.0), self.until.max(p.span.to.0));
+    }
+
+    fn encode(&self, out: &mut Vec<u8>, number: u64, offset: u64) {
+        let Self { seq, chain, from, until } = *self;
+        let head = Head { kind: Kind::End, length: 0, chain, seq, from: from.min(until), to: until };
+        encode_frame(out, number, offset, &head, &[]);
+    }
+}
 
 impl Stream {
     fn ack_mark(&self) -> Mark {
@@ -62,6 +100,7 @@ impl<D: Disk> Spool<D> {
     ) -> Result<(), DiskFault> {
         let Some(segment) = self.segments.get(&number) else { return Ok(()) };
         let (name, frames_end, epoch) = (segment.name.clone(), segment.frames_end(), segment.epoch);
+        let mut end = End::of(segment);
         let room =
             |at: usize, need: usize, reserve: usize| start + (at + need + reserve) as u64 <= frames_end;
         let mut marked = 0;
@@ -82,8 +121,11 @@ impl<D: Disk> Spool<D> {
             let head = Head { kind: Kind::Data, length: 0, chain: p.chain, seq: p.seq, from, to };
             let at = start + bytes.len() as u64;
             encode_frame(&mut bytes, number, at, &head, &p.payload);
+            end.advance(p);
             taken += 1;
         }
+        let used = start + bytes.len() as u64;
+        end.encode(&mut bytes, number, used);
         let mut written = self.disk.write_at(&name, start, &bytes);
         if start == 0 {
             written = written.and_then(|()| self.disk.write_at(&name, frames_end, &bytes[..HEADER_BYTES]));
@@ -93,7 +135,7 @@ impl<D: Disk> Spool<D> {
             return Err(fault);
         }
         self.note_marks(&marks[..marked]);
-        self.settle(number, start + bytes.len() as u64, taken);
+        self.settle(number, used, taken);
         Ok(())
     }
 
@@ -126,16 +168,12 @@ impl<D: Disk> Spool<D> {
 
     /// Makes a fresh segment current, for the front pending record; returns its first bytes and the marks to follow.
     fn open_segment(&mut self) -> Result<(u64, Vec<u8>, Vec<Mark>), DiskFault> {
-        let number = match self.spare.take() {
-            Some(number) => number,
-            None => self.create_segment_file(self.limits.segment_bytes)?,
-        };
+        let (number, len) = self.take_segment_file()?;
         let Some(front) = self.pending.front() else { return Ok((number, Vec::new(), Vec::new())) };
         let (epoch, first, chain) = (front.epoch, front.seq, front.chain);
         let previous = number.checked_sub(1).and_then(|n| self.segments.get(&n));
         let previous = previous.map(|s| Closed { end: s.end, chain: s.chain_end, until: s.until });
-        let mut bytes =
-            Header { number, epoch, first, chain, previous, len: self.limits.segment_bytes }.encode();
+        let mut bytes = Header { number, epoch, first, chain, previous, len }.encode();
         let manifest = self.stream(epoch).and_then(|s| s.manifest.clone()).unwrap_or_default();
         let head = Head { kind: Kind::Manifest, length: 0, chain: 0, seq: 0, from: 0, to: 0 };
         encode_frame(&mut bytes, number, FRAMES_AT, &head, &manifest);
@@ -148,12 +186,39 @@ impl<D: Disk> Spool<D> {
             chain_end: chain,
             until: i64::MIN,
             used: FRAMES_AT,
-            len: self.limits.segment_bytes,
+            len,
+            tail: Tail::Whole,
+            orphaned: false,
         };
         self.segments.insert(number, segment);
-        self.current = Some(number);
+        (self.current, self.opened) = (Some(number), self.opened.saturating_add(1));
         let marks = self.all_marks();
         Ok((number, bytes, marks))
+    }
+
+    /// The spare, or else a new file. A spare that a larger manifest has outgrown goes.
+    fn take_segment_file(&mut self) -> Result<(u64, u64), DiskFault> {
+        match self.spare.take() {
+            Some((number, len)) if self.first_bytes() <= len => return Ok((number, len)),
+            Some((number, _)) => self.disk.remove(&file_name(number))?,
+            None => {}
+        }
+        let len = self.segment_bytes_next();
+        Ok((self.create_segment_file(len, self.limits.segment_bytes)?, len))
+    }
+
+    /// The smallest segment that this process may begin now: its manifest, the marks and the largest record fit.
+    pub(crate) fn first_bytes(&self) -> u64 {
+        let marks = self.all_marks().len() + MARKS_SLACK;
+        let records = frame_bytes(self.manifest.len()) + frame_bytes(self.limits.record_bytes_max);
+        let need = (2 * HEADER_BYTES + records + marks * MARK_BYTES + MARK_RESERVE) as u64;
+        need.max(FIRST_BYTES_MIN).next_power_of_two().min(self.limits.segment_bytes)
+    }
+
+    /// The bytes of the segment that is created next. A process begins with small ones, so that a gateway which restarts
+    /// again and again, each time under a fresh epoch, does not spend its quota on zeros.
+    pub(crate) fn segment_bytes_next(&self) -> u64 {
+        if self.opened < SMALL_SEGMENTS { self.first_bytes() } else { self.limits.segment_bytes }
     }
 
     /// The marks that every new segment repeats, at most a quarter of it: gaps first, then the newest epochs' acks.
@@ -205,15 +270,19 @@ impl<D: Disk> Spool<D> {
             let at = start + bytes.len() as u64;
             mark.encode(&mut bytes, number, at);
         }
-        if start + bytes.len() as u64 > frames_end {
+        let used = start + bytes.len() as u64;
+        if used > frames_end {
             return false;
+        }
+        if used + END_BYTES as u64 <= frames_end {
+            End::of(segment).encode(&mut bytes, number, used);
         }
         if self.disk.write_at(&name, start, &bytes).and_then(|()| self.disk.sync(&name)).is_err() {
             self.abandon(number);
             return false;
         }
         self.note_marks(marks);
-        self.settle(number, start + bytes.len() as u64, 0);
+        self.settle(number, used, 0);
         true
     }
 }

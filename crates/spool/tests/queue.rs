@@ -8,7 +8,7 @@ mod truth;
 
 use disk::{Faults, MemoryDisk};
 use sitian_model::{Entry, Gap, GapReason, Held};
-use sitian_spool::{Durable, Limits, Spool};
+use sitian_spool::{Disk, Durable, Limits, Spool};
 use truth::{append, drain, end, epoch, gaps, missing, small, span};
 
 fn fresh(limits: Limits) -> Spool<MemoryDisk> {
@@ -216,6 +216,41 @@ fn boots_beyond_counting_keep_the_spool_within_its_limits() {
         let state = spool.state();
         assert!(state.bytes <= state.bytes_max && spool.held().len() <= 64);
         disk = spool.into_disk();
+    }
+}
+
+#[test]
+fn a_boot_loop_costs_a_sixteenth_of_a_segment_each_time() {
+    let limits = Limits { bytes_max: 8 << 20, ..Limits::default() };
+    let mut disk = MemoryDisk::default();
+    for n in 1..=120 {
+        let (mut spool, _) = Spool::open(disk.process_death(), limits, epoch(n));
+        spool.set_manifest(&[7; 2_000]).unwrap();
+        fill(&mut spool, 0..3);
+        assert!(spool.state().bytes <= u64::from(n) * 64 * 1024 + 2 * 64 * 1024);
+        disk = spool.into_disk();
+    }
+    let (mut spool, recovery) = Spool::open(disk.process_death(), limits, epoch(121));
+    assert_eq!((recovery.epochs, spool.state().lost), (120, 0));
+    for n in 1..=120 {
+        assert_eq!(gaps(&drain(&mut spool, epoch(n), 0)), (3, vec![]));
+    }
+}
+
+#[test]
+fn a_process_that_stays_writes_segments_of_full_size_whatever_its_manifest() {
+    for manifest in [0, 2_000, 200_000, 262_144] {
+        let mut spool = fresh(Limits::default());
+        spool.set_manifest(&vec![7; manifest]).unwrap();
+        for _ in 0..120 {
+            spool.append(&[9; 40_000], span(0)).unwrap();
+            spool.commit().unwrap();
+        }
+        let mut spool = reopen(spool, Limits::default(), 2);
+        assert_eq!(spool.held()[0].end, 120, "manifest of {manifest} bytes");
+        let sizes: Vec<u64> = spool.disk_mut().list().unwrap().iter().map(|file| file.len >> 10).collect();
+        assert!(sizes[2..].iter().all(|kib| *kib == 1024 || Some(kib) == sizes.last()), "{sizes:?}");
+        assert!(manifest > 0 || sizes[..2] == [64, 64], "{sizes:?}");
     }
 }
 

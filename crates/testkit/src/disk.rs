@@ -75,7 +75,10 @@ impl CardDisk {
     /// A card that holds these files.
     pub fn holding(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let file = |bytes: Vec<u8>| MemoryFile { durable: bytes.clone(), view: bytes, unsynced: Vec::new() };
-        Self { files: files.into_iter().map(|(name, bytes)| (name, file(bytes))).collect(), ..Self::default() }
+        Self {
+            files: files.into_iter().map(|(name, bytes)| (name, file(bytes))).collect(),
+            ..Self::default()
+        }
     }
 
     /// What a reader of its files would see.

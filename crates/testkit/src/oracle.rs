@@ -167,9 +167,10 @@ impl Oracle {
         }
     }
 
-    /// The latest time of a labelled record, for checks of trimming.
+    /// The latest time of an accepted record, for checks of trimming.
     pub fn record_until(&self, epoch: Epoch, seq: Seq) -> Option<i64> {
         let number = *self.labels.get(&(epoch, seq))?.last()?;
+        self.written[number].accepted_ms?;
         self.written[number].record.readings.iter().map(|r| r.at.0).max()
     }
 

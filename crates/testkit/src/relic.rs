@@ -4,8 +4,8 @@
 //! must open and forward it. What it holds is a function of the label, so that a test knows it without a list.
 
 use sitian_model::{
-    DeviceId, DeviceInfo, Epoch, GatewayId, Manifest, PointInfo, PointKey, Quality, Reading, Record, Seq, Span,
-    Timestamp,
+    DeviceId, DeviceInfo, Epoch, GatewayId, Manifest, PointInfo, PointKey, Quality, Reading, Record, Seq,
+    Span, Timestamp,
 };
 use sitian_spool::{Limits, Spool};
 

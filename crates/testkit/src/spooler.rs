@@ -61,6 +61,8 @@ pub struct Spooler {
     /// A record was made durable: before that, what a power cut brought back may exceed the quota.
     wrote: bool,
     lost: u64,
+    /// Records that went from the disk unacknowledged.
+    gone: u64,
     files: usize,
 }
 
@@ -103,6 +105,7 @@ impl Spooler {
             unread: BTreeMap::new(),
             wrote: false,
             lost: 0,
+            gone: 0,
             files: 0,
         }
     }
@@ -328,10 +331,13 @@ impl Spooler {
             ether.saw(Sight::Eviction);
             ether.oracle.excuses[self.board].evicted = true;
         }
-        if unacked > lost && !ether.oracle.excuses[self.board].call_failed {
-            ether
-                .oracle
-                .violate(format!("S6: {unacked} unacked records went from the disk, {lost} were told"));
+        // Damage is told when it is read, which may be long before it is evicted.
+        self.gone += unacked;
+        if self.gone > state.lost && !ether.oracle.excuses[self.board].call_failed {
+            ether.oracle.violate(format!(
+                "S6: {} unacked records went from the disk, {} were told",
+                self.gone, state.lost
+            ));
         }
         let excess = state.bytes > self.limits.bytes_max.max(4 * SEGMENT_BYTES);
         if excess && self.wrote && state.healthy && !ether.oracle.excuses[self.board].call_failed {

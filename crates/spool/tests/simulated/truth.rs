@@ -59,12 +59,7 @@ pub fn drain<D: Disk>(spool: &mut Spool<D>, epoch: Epoch, from: Seq) -> Vec<Entr
         assert_eq!(run.first, next);
         let opens_with_gap = matches!(run.entries.first(), Some(Entry::Gap(_)));
         if !opens_with_gap {
-            assert_eq!(
-                run.chain,
-                chain_at(next),
-                "chain of {epoch} at {next}: {} entries, {all:?}",
-                run.entries.len()
-            );
+            assert_eq!(run.chain, chain_at(next), "chain of {epoch} at {next}");
         }
         if run.entries.is_empty() {
             return all;
