@@ -18,7 +18,8 @@
 //! - The room knows no profiles, points or readings.
 //!
 //! Reading order: [`Bus`], [`tcp`] and `mbap` (the filter), [`rtu`] and `line` (one attempt on a serial line), [`port`]
-//! (bytes to devices, whatever they speak), [`dial`] (DTUs that connect to us).
+//! (bytes to devices, whatever they speak), [`dial`] (DTUs that connect to us),
+//! [`tap`] (who records).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -27,6 +28,7 @@ mod line;
 mod mbap;
 pub mod port;
 pub mod rtu;
+pub mod tap;
 pub mod tcp;
 
 use std::io;
@@ -36,6 +38,7 @@ use sitian_poll::{Answer, Failure, Request};
 pub use dial::DialSettings;
 pub use port::{PortSettings, SerialSettings};
 pub use rtu::RtuSettings;
+pub use tap::{Tap, Way};
 pub use tcp::TcpSettings;
 
 /// How to reach the devices of a bus.
@@ -45,6 +48,19 @@ pub enum BusSettings {
     Tcp(TcpSettings),
     /// A serial line, wherever it ends.
     Rtu(RtuSettings),
+}
+
+impl BusSettings {
+    /// The same bus, every byte of which the tap is told.
+    pub fn tapped(self, tap: Tap) -> Self {
+        match self {
+            Self::Tcp(settings) => Self::Tcp(TcpSettings { tap: Some(tap), ..settings }),
+            Self::Rtu(settings) => Self::Rtu(RtuSettings {
+                port: PortSettings::Tapped(Box::new(settings.port), tap),
+                ..settings
+            }),
+        }
+    }
 }
 
 /// One bus: executes one request at a time.

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::remember_foreign;
+use crate::tap::{Tap, Way};
 
 /// Transaction id, protocol id, length.
 const PREFIX_BYTES: usize = 6;
@@ -41,6 +42,7 @@ impl Seen {
 pub(crate) struct Filter<S> {
     stream: S,
     seen: Arc<Seen>,
+    tap: Option<Tap>,
     /// Transaction id of the latest request.
     transaction: Option<[u8; 2]>,
     /// Read from the socket, not yet a whole frame.
@@ -50,8 +52,8 @@ pub(crate) struct Filter<S> {
 }
 
 impl<S> Filter<S> {
-    pub(crate) fn new(stream: S, seen: Arc<Seen>) -> Self {
-        Self { stream, seen, transaction: None, pending: Vec::new(), passed: Vec::new() }
+    pub(crate) fn new(stream: S, seen: Arc<Seen>, tap: Option<Tap>) -> Self {
+        Self { stream, seen, tap, transaction: None, pending: Vec::new(), passed: Vec::new() }
     }
 
     /// Moves whole frames on, or drops them.
@@ -94,6 +96,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Filter<S> {
                 return Poll::Ready(Ok(()));
             }
             this.seen.bytes.fetch_add(read.filled().len() as u64, Ordering::Relaxed);
+            if let Some(tap) = &this.tap {
+                tap.tell(Way::Received, read.filled());
+            }
             this.pending.extend_from_slice(read.filled());
             this.sort()?;
         }
@@ -114,6 +119,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Filter<S> {
                 io::ErrorKind::WriteZero,
                 "the socket takes no whole request",
             )));
+        }
+        if let Some(tap) = &this.tap {
+            tap.tell(Way::Sent, bytes);
         }
         this.transaction = bytes.first_chunk().copied();
         this.passed.clear();

@@ -13,6 +13,7 @@ use sitian_profile::{Parity, Serial};
 
 use crate::TcpSettings;
 use crate::dial::{self, DialSettings, Seat};
+use crate::tap::{Tap, Tapped};
 
 /// Longest time for the operating system to take what is written.
 const WRITE_MAX: Duration = Duration::from_secs(2);
@@ -45,6 +46,8 @@ pub enum PortSettings {
     Tcp(TcpSettings),
     /// A serial line behind a DTU that connects to us.
     DialIn(DialSettings),
+    /// Any of the others, every byte of which somebody records.
+    Tapped(Box<PortSettings>, Tap),
 }
 
 impl PortSettings {
@@ -53,6 +56,7 @@ impl PortSettings {
         match self {
             Self::Serial(serial) => serial.path.clone(),
             Self::Tcp(server) => format!("{}:{}", server.host, server.port),
+            Self::Tapped(port, _) => port.describe(),
             Self::DialIn(dial) => format!("{} at {}", dial.registration.escape_ascii(), dial.listen),
         }
     }
@@ -61,6 +65,7 @@ impl PortSettings {
     pub fn strays(&self) -> Vec<Vec<u8>> {
         match self {
             Self::DialIn(dial) => vec![dial.heartbeat.clone(), dial.registration.clone()],
+            Self::Tapped(port, _) => port.strays(),
             _ => Vec::new(),
         }
     }
@@ -86,7 +91,12 @@ impl Opener {
 
     /// Opens the port now, or says why that is not possible. A DTU that has not dialled in yet is an error too.
     pub fn open(&mut self) -> io::Result<Box<dyn Port>> {
-        Ok(match &self.settings {
+        let (settings, tap) = match &self.settings {
+            PortSettings::Tapped(settings, tap) => (settings.as_ref(), Some(tap.clone())),
+            settings => (settings, None),
+        };
+        let port: Box<dyn Port> = match settings {
+            PortSettings::Tapped(..) => return Err(io::Error::new(ErrorKind::InvalidInput, "tapped twice")),
             PortSettings::Serial(settings) => Box::new(open_serial(settings)?),
             PortSettings::Tcp(settings) => Box::new(Socket::new(connect(settings)?)?),
             PortSettings::DialIn(settings) => {
@@ -96,6 +106,10 @@ impl Opener {
                 };
                 Box::new(Socket::new(seat.take()?)?)
             }
+        };
+        Ok(match tap {
+            Some(tap) => Box::new(Tapped { port, tap }),
+            None => port,
         })
     }
 }

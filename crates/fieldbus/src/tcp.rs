@@ -18,6 +18,7 @@ use tokio_modbus::slave::SlaveContext;
 use tokio_modbus::{self as modbus, Slave};
 
 use crate::mbap::{Filter, Seen};
+use crate::tap::Tap;
 
 /// Timeouts in a row, without a byte received, after which the connection is given up.
 pub const SILENT_MAX: u32 = 3;
@@ -33,12 +34,14 @@ pub struct TcpSettings {
     pub port: u16,
     /// How long connecting may take, name lookup included, in milliseconds.
     pub connect_timeout_ms: u32,
+    /// Who is told every byte.
+    pub tap: Option<Tap>,
 }
 
 impl TcpSettings {
     /// A server that is given 3 s to accept the connection.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Self { host: host.into(), port, connect_timeout_ms: 3_000 }
+        Self { host: host.into(), port, connect_timeout_ms: 3_000, tap: None }
     }
 }
 
@@ -144,7 +147,7 @@ impl TcpBus {
                 self.refused = None;
                 self.silent = 0;
                 self.seen = Arc::default();
-                return Ok(tcp::attach(Filter::new(stream, self.seen.clone())));
+                return Ok(tcp::attach(Filter::new(stream, self.seen.clone(), self.settings.tap.clone())));
             }
             Ok(Err(fault)) => fault.to_string(),
             Err(_) => format!("no connection within {} ms", limit.as_millis()),

@@ -9,6 +9,7 @@ use sitian_poll::{Command, Failure, Poller, Sample};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use crate::board::Board;
 use crate::clock::mono_ms;
 use crate::plan::PlannedBus;
 
@@ -21,7 +22,12 @@ pub struct Round {
 }
 
 /// Polls a bus for ever. When `rounds` is full the bus waits: readings are never dropped here. Ends when nobody listens.
-pub async fn poll(planned: PlannedBus, rounds: mpsc::Sender<Round>) -> Result<()> {
+/// What happens is shown at its place on the board.
+pub async fn poll(
+    planned: PlannedBus,
+    rounds: mpsc::Sender<Round>,
+    (board, place): (Board, usize),
+) -> Result<()> {
     let PlannedBus { name, settings, plan, devices } = planned;
     let mut bus = Bus::open(&name, settings).with_context(|| format!("open bus {name}"))?;
     // A late reply to a process before this one must not answer what this one asks.
@@ -31,16 +37,22 @@ pub async fn poll(planned: PlannedBus, rounds: mpsc::Sender<Round>) -> Result<()
     loop {
         match poller.poll_command() {
             Some(Command::Send(request, device)) => {
+                let asked = mono_ms();
                 let result = bus.execute(request).await;
                 let now = mono_ms();
+                let trouble = result.as_ref().err().map(ToString::to_string);
                 bus.take_foreign().into_iter().for_each(|unit| poller.handle_foreign(unit, now));
                 if let Err(failure) = &result {
                     debug!(bus = name, device = %devices[device], address = request.address, %failure, "no reading");
                 }
                 tell_change(&name, &devices[device], result.as_ref().err(), &mut silent[device]);
                 poller.handle_answer(result, now);
+                if let Some(stats) = poller.stats().nth(device) {
+                    board.asked((place, device), stats, trouble, now - asked, now);
+                }
             }
             Some(Command::Samples(samples)) => {
+                board.sampled(place, &samples, mono_ms());
                 if rounds.send(Round { mono_ms: mono_ms(), samples }).await.is_err() {
                     return Ok(());
                 }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use sitian_model::ConfigFault;
 use sitian_profile::{Catalogue, Profile, builtin, catalogue_text};
+use sitian_settings::Loaded;
+
+use crate::settings::Settings;
 
 /// Device profiles by id.
 pub struct Library(BTreeMap<String, Arc<Profile>>);
@@ -21,8 +24,18 @@ impl Library {
         Ok(library)
     }
 
+    /// The built-in profiles with those of the configured folder on top.
+    pub fn of(loaded: &Loaded<Settings>, folder: &Path) -> Result<Self, Vec<ConfigFault>> {
+        let own = &loaded.value.profiles.directory;
+        let mut library = Self::builtin()?;
+        if !own.as_os_str().is_empty() {
+            library.add_folder(&folder.join(own))?;
+        }
+        Ok(library)
+    }
+
     /// Adds every `*.toml` of a folder; a profile with the id of a built-in one takes its place.
-    pub fn add_folder(&mut self, folder: &Path) -> Result<(), Vec<ConfigFault>> {
+    fn add_folder(&mut self, folder: &Path) -> Result<(), Vec<ConfigFault>> {
         let catalogue = Catalogue::parse("measurements.toml", catalogue_text())?;
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut files: Vec<PathBuf> =

@@ -2,7 +2,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod advice;
+mod ask;
+mod board;
+mod capture;
 mod clock;
+mod commands;
 mod disk;
 mod field;
 mod gather;
@@ -10,13 +15,17 @@ mod library;
 mod plan;
 mod probe;
 mod run;
+mod scan;
+mod screen;
 mod settings;
 mod show;
 mod spooler;
+mod totals;
+mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
 #[derive(Parser)]
 #[command(
@@ -26,30 +35,10 @@ use clap::{Parser, Subcommand};
 )]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Poll, keep and deliver until Ctrl-C.
-    Run(settings::Source),
-    /// Say what is wrong with the configuration and the profiles, and start nothing.
-    Check(settings::Source),
-    /// Print every setting in force and where it comes from.
-    Config(settings::Source),
-    /// Read one device now: raw registers, values, units, quality.
-    Probe(probe::Options),
-    /// List the built-in device profiles.
-    Profiles,
+    command: commands::Command,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Run(source) => run::run(&source),
-        Command::Check(source) => show::check(&source),
-        Command::Config(source) => show::config(&source),
-        Command::Probe(options) => probe::probe(&options),
-        Command::Profiles => show::profiles(),
-    };
+    let outcome = Arguments::parse().command.run();
     sitian_settings::exit_code(outcome, |error| error.is::<sitian_settings::Faults>())
 }

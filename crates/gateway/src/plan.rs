@@ -161,12 +161,7 @@ impl Judge<'_> {
 
     fn library(&mut self) -> Option<Library> {
         let own = self.path(&self.loaded.value.profiles.directory);
-        let built = Library::builtin().and_then(|mut library| {
-            if !own.as_os_str().is_empty() {
-                library.add_folder(&own)?;
-            }
-            Ok(library)
-        });
+        let built = Library::of(self.loaded, self.folder);
         if !own.as_os_str().is_empty() && !own.is_dir() {
             let what = format!("profiles.directory: there is no folder {}", own.display());
             self.fault("profiles.directory", what, "make it or correct the path");

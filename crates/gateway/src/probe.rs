@@ -1,28 +1,45 @@
 //! `probe`: reads one device now and shows what it says, from raw registers to values with quality.
 
+mod orders;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, bail};
+use serde_json::{Value, json};
 use sitian_fieldbus::Bus;
-use sitian_poll::plan::blocks;
-use sitian_poll::{Answer, Failure, Request};
-use sitian_profile::{Context, Profile, ProfilePoint, decode};
+use sitian_poll::{DevicePlan, Failure, Request};
+use sitian_profile::{Context, PreRead, Profile, ProfilePoint, decode};
 use sitian_settings::Faults;
 
+use crate::advice::{self, Seen};
+use crate::ask::{Patience, Words, hex, read, requests};
 use crate::plan::{Plan, PlannedBus};
+use crate::screen::{coloured, progress, quality_colour, quality_words};
 use crate::settings::Source;
 
-/// Which device to read.
+/// Which device to read, and how.
 #[derive(clap::Args)]
 pub struct Options {
     #[command(flatten)]
     source: Source,
     /// Id of a device of the configuration.
     device: String,
+    /// Decodes every kind and byte order, and ranks them by plausibility and steadiness.
+    #[arg(long)]
+    all_orders: bool,
+    /// How often --all-orders reads, once a second.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    reads: u32,
+    /// Ends after so many seconds.
+    #[arg(long, value_name = "S", default_value_t = 120.0)]
+    seconds: f64,
+    /// Prints everything as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
-/// Registers that were read: function code, address, word.
-type Words = Vec<(u8, u16, u16)>;
-
-/// Reads every block of the device once; an error says what the bus said.
+/// Reads every block of the device; an error says what the bus said.
 pub fn probe(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
     let plan = Plan::make(&loaded, options.source.folder()).map_err(Faults)?;
@@ -32,107 +49,201 @@ pub fn probe(options: &Options) -> Result<()> {
     let Some((bus, at)) = found else {
         bail!("find device {:?}; the configuration has: {}", options.device, ids.join(", "));
     };
+    let serial = advice::serial_path(&bus.settings);
+    if let Some(trouble) = serial.and_then(|path| advice::port_trouble(Path::new(path))) {
+        bail!("open bus {}: {trouble}", bus.name);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(read(bus, at))
+    let outcome = runtime.block_on(device(options, bus, at));
+    runtime.shutdown_background();
+    outcome
 }
 
-async fn read(planned: PlannedBus, at: usize) -> Result<()> {
+/// What is asked, and what came of it.
+struct Talk<'a> {
+    bus: Bus,
+    device: &'a DevicePlan,
+    patience: Patience,
+    seen: Seen,
+    quiet: bool,
+}
+
+async fn device(options: &Options, planned: PlannedBus, at: usize) -> Result<()> {
     let PlannedBus { name, settings, plan, .. } = planned;
+    let serial = advice::serial_path(&settings).is_some();
     let device = &plan.devices[at];
-    let profile = device.profile.clone();
-    println!(
-        "{} {} · profile {} ({}) · bus {name} · unit {}",
-        profile.vendor,
-        profile.model,
-        profile.id,
-        profile.verified.mark(),
-        device.unit
-    );
-    let mut bus = Bus::open(&name, settings)?;
-    for start in &profile.pre_read {
-        let request = Request {
-            unit: device.unit,
-            function: start.function,
-            address: start.address,
-            count: start.count,
-            timeout_ms: device.timeout_ms,
-        };
-        bus.execute(request).await.map_err(|failure| anyhow::anyhow!("start the measurement: {failure}"))?;
-        tokio::time::sleep(std::time::Duration::from_millis(start.delay_ms.into())).await;
+    let profile = &device.profile;
+    if !options.json {
+        let mark = profile.verified.mark();
+        let (vendor, model, id, unit) = (&profile.vendor, &profile.model, &profile.id, device.unit);
+        println!("{vendor} {model} · profile {id} ({mark}) · bus {name} · unit {unit}");
     }
-    let mut words = Words::new();
-    let (mut answered, mut reached) = (0, false);
-    for block in blocks(&profile, &profile.points) {
-        let request = Request {
-            unit: device.unit,
-            function: block.function,
-            address: block.address,
-            count: block.count,
-            timeout_ms: device.timeout_ms,
-        };
-        let place = format!("{} 0x{:04X} ×{}", block.function.word(), block.address, block.count);
-        let started = std::time::Instant::now();
-        match bus.execute(request).await {
-            Ok(answer) => {
-                let raw = raw_words(answer);
-                let shown: Vec<String> = raw.iter().map(|word| format!("{word:04X}")).collect();
-                println!("{place:<22} {}   ({} ms)", shown.join(" "), started.elapsed().as_millis());
-                words.extend(
-                    raw.iter()
-                        .zip(block.address..)
-                        .map(|(word, address)| (block.function.code(), address, *word)),
-                );
-                answered += 1;
+    let patience = Patience::start(Some(options.seconds));
+    let bus = Bus::open(&name, settings)?;
+    let mut talk = Talk { bus, device, patience, seen: Seen::default(), quiet: options.json };
+    talk.command(&profile.pre_read, "start the measurement").await?;
+    let mut words = vec![talk.read(&profile.points, talk.quiet).await?];
+    if talk.seen.answers == 0 {
+        bail!("read the device: {}", talk.seen.likely(serial));
+    }
+    if options.all_orders {
+        for n in 1..options.reads {
+            progress(&format!("reading {} of {}", n + 1, options.reads));
+            talk.patience.sleep(Duration::from_secs(1)).await;
+            if talk.patience.is_over() {
+                break;
             }
-            Err(failure) => {
-                reached |= !matches!(failure, Failure::Unreachable(_));
-                println!("{place:<22} {failure}");
-            }
+            words.push(talk.read(&profile.points, true).await?);
         }
+        progress("");
     }
-    if answered == 0 && !reached {
-        bail!("reach the bus: check path or host, cable and power, and that no other program holds the port");
+    talk.command(&profile.post_read, "end the measurement").await?;
+    let last = words.last().cloned().unwrap_or_default();
+    match (options.all_orders, options.json) {
+        (false, false) => {
+            println!();
+            profile.points.iter().for_each(|point| println!("{}", line(profile, point, &last)));
+        }
+        (false, true) => println!("{}", json(profile.points.iter().map(|point| as_json(point, &last)))),
+        (true, as_json) => ranks(profile, &words, as_json),
     }
-    if answered == 0 {
-        bail!("read the device: it answered nothing; check wiring (A/B swapped?), baud, parity and unit id");
+    let likely = talk.seen.likely(serial);
+    if !likely.is_empty() && !options.json {
+        println!("\n{likely}");
     }
-    println!();
-    profile.points.iter().for_each(|point| show(&profile, point, &words));
     Ok(())
 }
 
-fn raw_words(answer: Answer) -> Vec<u16> {
-    match answer {
-        Answer::Registers(words) => words,
-        Answer::Bits(bits) => bits.into_iter().map(u16::from).collect(),
+impl Talk<'_> {
+    /// Commands before or after reading, with the time they need.
+    async fn command(&mut self, commands: &[PreRead], what: &str) -> Result<()> {
+        for command in commands.iter().filter(|command| command.write.is_none()) {
+            let request = read(
+                self.device.unit,
+                command.function,
+                command.address,
+                command.count,
+                self.device.timeout_ms,
+            );
+            if let Err(failure) = self.bus.execute(request).await {
+                bail!("{what}: {failure}");
+            }
+            if command.delay_ms > 0 {
+                progress(&format!("{what}: {} ms", command.delay_ms));
+                self.patience.sleep(Duration::from_millis(command.delay_ms.into())).await;
+                progress("");
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, points: &[ProfilePoint], quiet: bool) -> Result<Words> {
+        let mut words = Words::default();
+        for request in requests(self.device.unit, &self.device.profile, points, self.device.timeout_ms) {
+            if self.patience.is_over() {
+                break;
+            }
+            let place = place(&request);
+            let started = Instant::now();
+            let outcome = self.bus.execute(request).await;
+            self.seen.count(&outcome);
+            match outcome {
+                Ok(answer) => {
+                    let raw = words.take(&request, answer);
+                    if !quiet {
+                        println!("{place:<22} {}   ({} ms)", hex(&raw), started.elapsed().as_millis());
+                    }
+                }
+                Err(Failure::Unreachable(reason)) => bail!("reach the bus: {reason}"),
+                Err(failure) if !quiet => println!("{place:<22} {failure}"),
+                Err(_) => {}
+            }
+        }
+        Ok(words)
     }
 }
 
-fn show(profile: &Profile, point: &ProfilePoint, words: &Words) {
-    let word = |address: u16| {
-        words.iter().find(|(f, a, _)| *f == point.function.code() && *a == address).map(|(_, _, word)| *word)
-    };
-    let own: Option<Vec<u16>> = (point.address..point.address + point.kind.registers()).map(word).collect();
+fn place(request: &Request) -> String {
+    format!("{} 0x{:04X} ×{}", request.function.word(), request.address, request.count)
+}
+
+fn line(profile: &Profile, point: &ProfilePoint, words: &Words) -> String {
     let name = point.key.as_str();
-    let Some(own) = own else {
-        println!("{name:<24} not read");
-        return;
-    };
-    let context = Context {
-        unit: point.unit_register.as_ref().and_then(|register| word(register.address)),
-        decimals: point.decimals_register.and_then(|register| word(register.address)),
-        status: point.status_register.and_then(|register| word(register.address)),
+    let Some((own, context)) = words.of(point) else {
+        return format!("{name:<24} not read");
     };
     let (value, quality) = decode(point, &own, context);
-    let raw: Vec<String> = own.iter().map(|word| format!("{word:04X}")).collect();
     let value = value.map_or("–".to_owned(), |value| format!("{value:.*}", usize::from(point.decimals)));
-    let why = quality.cause().map_or(String::new(), |cause| format!(" ({})", cause.word()));
     let range = format!("plausible {} to {}", point.min, point.max);
     let mark = if profile.verified.mark() == "U" { ", register from memory: check" } else { "" };
-    println!(
-        "{name:<24} {value:>10} {:<8} {}{why}   [{}] {range}{mark}",
-        point.unit,
-        quality.word(),
-        raw.join(" ")
-    );
+    let quality_shown = coloured(&quality_words(quality), quality_colour(quality.word()));
+    format!("{name:<24} {value:>10} {:<8} {quality_shown}   [{}] {range}{mark}", point.unit, hex(&own))
+}
+
+fn as_json(point: &ProfilePoint, words: &Words) -> Value {
+    let read = words.of(point);
+    let (value, quality) = match &read {
+        Some((own, context)) => {
+            let (value, quality) = decode(point, own, *context);
+            (value, quality_words(quality))
+        }
+        None => (None, "not read".to_owned()),
+    };
+    let registers = read.map(|(own, _)| hex(&own));
+    json!({ "point": point.key.as_str(), "unit": point.unit, "value": value, "quality": quality, "registers": registers })
+}
+
+fn json(items: impl Iterator<Item = Value>) -> String {
+    serde_json::to_string_pretty(&items.collect::<Vec<_>>()).unwrap_or_default()
+}
+
+/// Every way to read each point, best first.
+fn ranks(profile: &Profile, reads: &[Words], as_json: bool) {
+    let mut all = Vec::new();
+    for point in &profile.points {
+        let samples: Vec<(Vec<u16>, Context)> = reads.iter().filter_map(|words| words.of(point)).collect();
+        if samples.is_empty() {
+            continue;
+        }
+        let readings = orders::rank(point, &samples);
+        let verdict = orders::verdict(point, &readings);
+        if as_json {
+            all.push(json!({ "point": point.key.as_str(), "readings": readings, "verdict": verdict }));
+            continue;
+        }
+        let (range, newest) = (format!("{} to {} {}", point.min, point.max, point.unit), samples.last());
+        let raw = newest.map(|(own, _)| hex(own)).unwrap_or_default();
+        println!(
+            "\n{} · {} 0x{:04X} [{raw}] · plausible {range}",
+            point.key,
+            point.function.word(),
+            point.address
+        );
+        for reading in readings.iter().take(orders::SHOWN) {
+            println!("{}", rank_line(reading, samples.len()));
+        }
+        println!("  → {verdict}");
+    }
+    if as_json {
+        println!("{}", json(all.into_iter()));
+    }
+}
+
+fn rank_line(reading: &orders::Reading, reads: usize) -> String {
+    let number = |number: f64| {
+        if number != 0.0 && !(1e-4..1e7).contains(&number.abs()) {
+            format!("{number:.3e}")
+        } else {
+            format!("{number:.3}")
+        }
+    };
+    let value = reading.value.map_or("–".to_owned(), number);
+    let spread = reading.spread.map_or("–".to_owned(), number);
+    let good = (reading.plausible * reads as f64).round();
+    let ours = if reading.of_profile { "   ← profile" } else { "" };
+    let order = &reading.order;
+    format!(
+        "  {:<4} {order:<4} × {:<8} {value:>12}   spread {spread:>10}   plausible {good} of {reads}{ours}",
+        reading.kind, reading.scale
+    )
 }

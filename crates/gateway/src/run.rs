@@ -16,12 +16,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
+use crate::board::Board;
 use crate::clock::{BoardClock, mono_ms};
 use crate::field::{self, Round};
 use crate::gather::{self, Gather, Gathered};
 use crate::plan::{Plan, PlannedBus};
 use crate::settings::Source;
 use crate::spooler::{Ask, OUTSTANDING_MAX, Spooler, Told};
+use crate::totals::{self, Totals};
+use crate::watch;
 
 /// Rounds of samples waiting for the loop; when it is full the buses wait.
 const ROUNDS_MAX: usize = 1_024;
@@ -43,8 +46,11 @@ pub fn run(source: &Source) -> Result<()> {
 async fn walk(plan: Plan) -> Result<()> {
     let Plan { manifest, link, spool_folder, spool_limits, buses } = plan;
     info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
-    let mut gateway = Gateway::start(manifest, link, &spool_folder, spool_limits)?;
-    let (mut rounds, mut tasks) = start_buses(buses);
+    let totals = Totals::open(&spool_folder, &buses, &manifest);
+    let board = Board::new(&buses, &manifest);
+    let mut gateway = Gateway::start(manifest, link, &spool_folder, spool_limits, totals)?;
+    tokio::spawn(watch::socket::serve(spool_folder, board.clone()));
+    let (mut rounds, mut tasks) = start_buses(buses, &board);
     let mut end = signal(SignalKind::terminate()).context("listen for signals")?;
     loop {
         let wake = Duration::from_millis(gateway.next_timer_ms().saturating_sub(mono_ms()));
@@ -72,9 +78,10 @@ async fn walk(plan: Plan) -> Result<()> {
     Ok(())
 }
 
-fn start_buses(buses: Vec<PlannedBus>) -> (mpsc::Receiver<Round>, JoinSet<Result<()>>) {
+fn start_buses(buses: Vec<PlannedBus>, board: &Board) -> (mpsc::Receiver<Round>, JoinSet<Result<()>>) {
     let (sender, rounds) = mpsc::channel(ROUNDS_MAX);
-    let tasks = buses.into_iter().map(|bus| field::poll(bus, sender.clone())).collect();
+    let task = |(place, bus)| field::poll(bus, sender.clone(), (board.clone(), place));
+    let tasks = buses.into_iter().enumerate().map(task).collect();
     (rounds, tasks)
 }
 
@@ -82,6 +89,7 @@ struct Gateway {
     id: GatewayId,
     clock: BoardClock,
     clock_check_ms: u64,
+    totals: Totals,
     gather: Gather,
     spooler: Spooler,
     outstanding: usize,
@@ -99,6 +107,7 @@ impl Gateway {
         mut settings: LinkSettings,
         folder: &std::path::Path,
         limits: sitian_spool::Limits,
+        totals: Totals,
     ) -> Result<Self> {
         let clock = BoardClock::new();
         let id = manifest.gateway.clone();
@@ -117,6 +126,7 @@ impl Gateway {
             id,
             clock,
             clock_check_ms: 0,
+            totals,
             gather: Gather::default(),
             spooler,
             outstanding: 0,
@@ -154,7 +164,13 @@ impl Gateway {
     }
 
     /// Samples → readings → record.
-    fn handle_round(&mut self, round: Round) {
+    fn handle_round(&mut self, mut round: Round) {
+        if self.totals.handle_samples(&mut round.samples)
+            && let Some(kept) = self.totals.to_keep()
+        {
+            // A card may take half a second for it: on a thread of its own.
+            drop(tokio::task::spawn_blocking(move || totals::keep(kept)));
+        }
         for sample in &round.samples {
             let sealed = self.gather.add(sample, round.mono_ms);
             self.accept(sealed);
@@ -266,5 +282,8 @@ impl Gateway {
             self.link.close(PATIENCE).await;
         }
         self.spooler.end();
+        if let Some(kept) = self.totals.to_keep() {
+            totals::keep(kept);
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! What the short commands print.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use sitian_profile::Profile;
 use sitian_settings::{Faults, listing};
 
+use crate::advice::format;
 use crate::plan::Plan;
 use crate::settings::{CalibrationSection, Settings, Source};
 
@@ -36,9 +38,21 @@ pub fn config(source: &Source) -> Result<()> {
     Ok(())
 }
 
-/// `profiles`: the built-in device profiles.
-pub fn profiles() -> Result<()> {
+/// What to show of the profiles.
+#[derive(clap::Args)]
+pub struct ProfilesOptions {
+    /// One profile in full, such as xy-md02.
+    profile: Option<String>,
+}
+
+/// `profiles`: the built-in device profiles, or one of them.
+pub fn profiles(options: &ProfilesOptions) -> Result<()> {
     let library = crate::library::Library::builtin().map_err(Faults)?;
+    if let Some(id) = &options.profile {
+        let Some(profile) = library.get(id) else { bail!("find profile {id:?}: {}", library.nearest(id)) };
+        one_profile(profile);
+        return Ok(());
+    }
     println!("{:<24} {:<4} {:>6} {:<5} points", "profile", "mark", "baud", "unit");
     for profile in library.profiles() {
         let points: Vec<&str> = profile.points.iter().map(|point| point.key.as_str()).collect();
@@ -57,4 +71,37 @@ pub fn profiles() -> Result<()> {
         "\nmark: V seen in a named source, F frames recomputed, U from memory: check before relying on it"
     );
     Ok(())
+}
+
+fn one_profile(profile: &Profile) {
+    println!("{} {} · {} · {}", profile.vendor, profile.model, profile.name_zh, profile.name_en);
+    println!("source: {} (mark {})", profile.source, profile.verified.mark());
+    println!("delivered with {}, unit id {}", format(&profile.serial), profile.default_unit);
+    let setup = &profile.setup;
+    let register = |at: u16| format!("holding 0x{at:04X}");
+    if let Some(at) = setup.unit_register {
+        println!("unit id: {}", register(at));
+    }
+    if let Some(at) = setup.baud_register {
+        let codes: Vec<String> =
+            setup.baud_codes.iter().map(|(baud, code)| format!("{code} = {baud}")).collect();
+        let codes = if codes.is_empty() { "codes not known".to_owned() } else { codes.join(", ") };
+        println!("baud rate: {} ({codes})", register(at));
+    }
+    if !setup.note.is_empty() {
+        println!("note: {}", setup.note);
+    }
+    println!();
+    for point in &profile.points {
+        let place = format!("{} 0x{:04X}", point.function.word(), point.address);
+        let range = format!("{} to {}", point.min, point.max);
+        let more = [
+            point.optional.then_some("only where listed"),
+            point.counter.map(|_| "counter"),
+            point.write.as_ref().map(|_| "output"),
+        ];
+        let more: Vec<&str> = more.into_iter().flatten().collect();
+        let (key, unit) = (point.key.as_str(), &point.unit);
+        println!("{}", format!("{key:<26} {place:<16} {range} {unit}  {}", more.join(", ")).trim_end());
+    }
 }
