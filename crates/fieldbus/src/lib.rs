@@ -33,7 +33,7 @@ pub mod tcp;
 
 use std::io;
 
-use sitian_poll::{Answer, Failure, Request};
+use sitian_poll::{Answer, Ask, Failure};
 
 pub use dial::DialSettings;
 pub use port::{PortSettings, SerialSettings};
@@ -82,13 +82,13 @@ impl Bus {
         })
     }
 
-    /// Sends the request and waits for its answer, at most the request's timeout after it was sent, plus what opening
+    /// Sends the request or write and waits for its answer, at most the request's timeout after it was sent, plus what opening
     /// takes if the bus was closed ([`TcpSettings::connect_timeout_ms`]), plus on a serial line the time that request
     /// and answer themselves take. May be dropped half-way: a late answer is discarded then.
-    pub async fn execute(&mut self, request: Request) -> Result<Answer, Failure> {
+    pub async fn execute(&mut self, ask: impl Into<Ask>) -> Result<Answer, Failure> {
         match self {
-            Self::Tcp(bus) => bus.execute(request).await,
-            Self::Rtu(bus) => bus.execute(request).await,
+            Self::Tcp(bus) => bus.execute(ask.into()).await,
+            Self::Rtu(bus) => bus.execute(ask.into()).await,
         }
     }
 

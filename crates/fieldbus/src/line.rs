@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use sitian_poll::rtu::{FRAME_BYTES_MAX, Receiver, encode_request, response_bytes, silence_us};
-use sitian_poll::{Answer, Failure, Request};
+use sitian_poll::rtu::{FRAME_BYTES_MAX, Receiver, answer_bytes, encode, silence_us};
+use sitian_poll::{Answer, Ask, Failure};
 
 use crate::port::{Opener, Port};
 use crate::rtu::{Outcome, RtuSettings};
@@ -21,6 +21,8 @@ pub(crate) struct Line {
     opener: Opener,
     /// What may stand in front of a frame and means nothing.
     strays: Vec<Vec<u8>>,
+    /// The line gives back what is sent, as the latest answered read showed.
+    echoes: bool,
     port: Option<Box<dyn Port>>,
     /// When the last byte went over the line, as far as we know.
     last_byte: Instant,
@@ -35,6 +37,7 @@ impl Line {
             baud: settings.baud,
             opener: Opener::new(settings.port),
             strays,
+            echoes: false,
             port: None,
             last_byte: Instant::now(),
             last_complaint: String::new(),
@@ -42,9 +45,9 @@ impl Line {
     }
 
     /// Makes one attempt. A port that fails is closed, and opened anew for the next one.
-    pub(crate) fn execute(&mut self, request: &Request) -> Outcome {
+    pub(crate) fn execute(&mut self, ask: &Ask) -> Outcome {
         let mut foreign = Vec::new();
-        let result = self.attempt(request, &mut foreign);
+        let result = self.attempt(ask, &mut foreign);
         let result = result.unwrap_or_else(|fault| {
             self.port = None;
             let reason = format!("{}: {fault}", self.opener.settings().describe());
@@ -57,18 +60,22 @@ impl Line {
         Outcome { result, foreign }
     }
 
-    fn attempt(&mut self, request: &Request, foreign: &mut Vec<u8>) -> io::Result<Result<Answer, Failure>> {
+    fn attempt(&mut self, ask: &Ask, foreign: &mut Vec<u8>) -> io::Result<Result<Answer, Failure>> {
         let mut port = match self.port.take() {
             Some(port) => port,
             None => self.open()?,
         };
         let stale = self.wait_for_silence(port.as_mut())?;
-        foreign.extend(foreign_in(request, &stale));
-        port.write(&encode_request(request))?;
+        foreign.extend(foreign_in(ask, &stale));
+        port.write(&encode(ask))?;
         self.last_byte = Instant::now();
-        let mut receiver = Receiver::new(*request).skipping(self.strays.clone());
-        let result = self.receive(port.as_mut(), request, &mut receiver)?;
+        let mut receiver =
+            Receiver::new(ask.clone()).skipping(self.strays.clone()).on_echoing_line(self.echoes);
+        let result = self.receive(port.as_mut(), ask, &mut receiver)?;
         foreign.extend_from_slice(receiver.foreign());
+        if let (Ask::Read(_), Ok(_)) = (ask, &result) {
+            self.echoes = receiver.echoed();
+        }
         self.port = Some(port);
         Ok(result)
     }
@@ -100,13 +107,12 @@ impl Line {
     fn receive(
         &mut self,
         port: &mut dyn Port,
-        request: &Request,
+        ask: &Ask,
         receiver: &mut Receiver,
     ) -> io::Result<Result<Answer, Failure>> {
-        let airtime_us =
-            response_bytes(request) as u64 * CHARACTER_BITS * 1_000_000 / u64::from(self.baud.max(1));
+        let airtime_us = answer_bytes(ask) as u64 * CHARACTER_BITS * 1_000_000 / u64::from(self.baud.max(1));
         let deadline = Instant::now()
-            + Duration::from_millis(request.timeout_ms.into())
+            + Duration::from_millis(ask.timeout_ms().into())
             + Duration::from_micros(airtime_us);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -134,8 +140,8 @@ impl Line {
 }
 
 /// Unit ids of the whole frames in what was read away before the request; they are late, whatever they answer.
-fn foreign_in(request: &Request, stale: &[u8]) -> Vec<u8> {
-    let mut receiver = Receiver::new(*request);
+fn foreign_in(ask: &Ask, stale: &[u8]) -> Vec<u8> {
+    let mut receiver = Receiver::new(ask.clone());
     let whole = matches!(receiver.push(stale), Some(Ok(_) | Err(Failure::Exception(_))));
-    receiver.foreign().iter().copied().chain(whole.then_some(request.unit)).collect()
+    receiver.foreign().iter().copied().chain(whole.then_some(ask.unit())).collect()
 }

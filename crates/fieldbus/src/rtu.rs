@@ -4,7 +4,7 @@
 use std::io;
 use std::thread;
 
-use sitian_poll::{Answer, Failure, Request};
+use sitian_poll::{Answer, Ask, Failure};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::line::Line;
@@ -21,7 +21,7 @@ pub struct RtuSettings {
 }
 
 /// A request on its way to the thread, and where its outcome goes.
-type Job = (Request, oneshot::Sender<Outcome>);
+type Job = (Ask, oneshot::Sender<Outcome>);
 
 /// What came of a request.
 pub(crate) struct Outcome {
@@ -43,10 +43,10 @@ impl RtuBus {
         let (jobs, mut waiting) = mpsc::channel::<Job>(1);
         let mut line = Line::new(name, settings);
         thread::Builder::new().name(format!("bus-{name}")).spawn(move || {
-            while let Some((request, reply)) = waiting.blocking_recv() {
+            while let Some((ask, reply)) = waiting.blocking_recv() {
                 if !reply.is_closed() {
                     // Nobody waits any more if this fails; the next request flushes the line.
-                    let _ = reply.send(line.execute(&request));
+                    let _ = reply.send(line.execute(&ask));
                 }
             }
         })?;
@@ -57,10 +57,10 @@ impl RtuBus {
         std::mem::take(&mut self.foreign)
     }
 
-    pub(crate) async fn execute(&mut self, request: Request) -> Result<Answer, Failure> {
+    pub(crate) async fn execute(&mut self, ask: Ask) -> Result<Answer, Failure> {
         let gone = || Failure::Unreachable("the thread of the bus has ended".to_owned());
         let (reply, outcome) = oneshot::channel();
-        self.jobs.send((request, reply)).await.map_err(|_| gone())?;
+        self.jobs.send((ask, reply)).await.map_err(|_| gone())?;
         let outcome = outcome.await.map_err(|_| gone())?;
         remember_foreign(&mut self.foreign, &outcome.foreign);
         outcome.result

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sitian_poll::{Answer, Failure, Function, Request};
+use sitian_poll::{Answer, Ask, Failure, Function, Request, Values, WriteRequest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_modbus::client::{Client, Context, tcp};
@@ -79,17 +79,17 @@ impl TcpBus {
         self.seen.take_foreign()
     }
 
-    pub(crate) async fn execute(&mut self, request: Request) -> Result<Answer, Failure> {
+    pub(crate) async fn execute(&mut self, ask: Ask) -> Result<Answer, Failure> {
         if self.context.is_some() {
             // Servers drop idle connections, which shows only when the next request is sent.
-            match self.attempt(&request).await {
+            match self.attempt(&ask).await {
                 Err(Lost::Unheard) => {}
                 Err(Lost::Midway(failure)) => return Err(failure),
                 Ok(result) => return result,
             }
         }
         self.context = Some(self.connect().await?);
-        self.attempt(&request).await.unwrap_or_else(|lost| {
+        self.attempt(&ask).await.unwrap_or_else(|lost| {
             Err(match lost {
                 Lost::Unheard => Failure::Unreachable(self.describe("connection closed by the other side")),
                 Lost::Midway(failure) => failure,
@@ -98,14 +98,14 @@ impl TcpBus {
     }
 
     /// One attempt on the connection there is. `Err`: it is lost.
-    async fn attempt(&mut self, request: &Request) -> Result<Result<Answer, Failure>, Lost> {
+    async fn attempt(&mut self, ask: &Ask) -> Result<Result<Answer, Failure>, Lost> {
         let Some(context) = &mut self.context else {
             return Err(Lost::Unheard);
         };
         let heard_before = self.seen.bytes.load(Ordering::Relaxed);
-        context.set_slave(Slave(request.unit));
-        let call = context.call(library_request(request));
-        let result = timeout(Duration::from_millis(request.timeout_ms.into()), call).await;
+        context.set_slave(Slave(ask.unit()));
+        let call = context.call(library_request(ask));
+        let result = timeout(Duration::from_millis(ask.timeout_ms().into()), call).await;
         let silent = self.seen.bytes.load(Ordering::Relaxed) == heard_before;
         let Ok(result) = result else {
             self.silent = if silent { self.silent + 1 } else { 0 };
@@ -116,7 +116,7 @@ impl TcpBus {
         };
         self.silent = 0;
         match result {
-            Ok(Ok(response)) => Ok(answer(request, response).ok_or(Failure::Malformed)),
+            Ok(Ok(response)) => Ok(answer(ask, response).ok_or(Failure::Malformed)),
             Ok(Err(exception)) => Ok(Err(Failure::Exception(exception.into()))),
             // Right transaction, wrong unit or function: the stream is in order, the device is not.
             Err(modbus::Error::Protocol(_)) => Ok(Err(Failure::Malformed)),
@@ -178,19 +178,46 @@ impl fmt::Debug for TcpBus {
     }
 }
 
-fn library_request(request: &Request) -> modbus::Request<'static> {
-    let (address, count) = (request.address, request.count);
-    match request.function {
-        Function::Coils => modbus::Request::ReadCoils(address, count),
-        Function::Discrete => modbus::Request::ReadDiscreteInputs(address, count),
-        Function::Holding => modbus::Request::ReadHoldingRegisters(address, count),
-        Function::Input => modbus::Request::ReadInputRegisters(address, count),
+fn library_request(ask: &Ask) -> modbus::Request<'static> {
+    match ask {
+        Ask::Read(Request { function, address, count, .. }) => match function {
+            Function::Coils => modbus::Request::ReadCoils(*address, *count),
+            Function::Discrete => modbus::Request::ReadDiscreteInputs(*address, *count),
+            Function::Holding => modbus::Request::ReadHoldingRegisters(*address, *count),
+            Function::Input => modbus::Request::ReadInputRegisters(*address, *count),
+        },
+        Ask::Write(WriteRequest { address, values, .. }) => match values.clone() {
+            Values::Coil(on) => modbus::Request::WriteSingleCoil(*address, on),
+            Values::Register(word) => modbus::Request::WriteSingleRegister(*address, word),
+            Values::Coils(bits) => modbus::Request::WriteMultipleCoils(*address, bits.into()),
+            Values::Registers(words) => modbus::Request::WriteMultipleRegisters(*address, words.into()),
+        },
     }
 }
 
-/// The answer, if it is of the function and length that were asked for: the library checks the length in debug builds
+/// The answer, if it is what this ask is answered with.
+fn answer(ask: &Ask, response: modbus::Response) -> Option<Answer> {
+    match ask {
+        Ask::Read(request) => content(request, response),
+        Ask::Write(request) => confirms(request, &response).then_some(Answer::Written),
+    }
+}
+
+/// The device repeats address and value, or address and count.
+fn confirms(request: &WriteRequest, response: &modbus::Response) -> bool {
+    let address = request.address;
+    *response
+        == match &request.values {
+            Values::Coil(on) => modbus::Response::WriteSingleCoil(address, *on),
+            Values::Register(word) => modbus::Response::WriteSingleRegister(address, *word),
+            Values::Coils(bits) => modbus::Response::WriteMultipleCoils(address, bits.len() as u16),
+            Values::Registers(words) => modbus::Response::WriteMultipleRegisters(address, words.len() as u16),
+        }
+}
+
+/// The content, if it is of the function and length that were asked for: the library checks the length in debug builds
 /// only, and with a panic.
-fn answer(request: &Request, response: modbus::Response) -> Option<Answer> {
+fn content(request: &Request, response: modbus::Response) -> Option<Answer> {
     let count = usize::from(request.count);
     match (request.function, response) {
         (Function::Holding, modbus::Response::ReadHoldingRegisters(words))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serialport::{SerialPort, TTYPort};
 use sitian_fieldbus::{Bus, BusSettings, PortSettings, RtuSettings, SerialSettings};
 use sitian_poll::rtu::crc16;
-use sitian_poll::{Answer, Failure, Function, Request};
+use sitian_poll::{Answer, Failure, Function, Request, Values, WriteRequest};
 use sitian_profile::{Parity, Serial};
 
 fn request(unit: u8, address: u16, count: u16) -> Request {
@@ -51,14 +51,20 @@ impl Device {
         let (heard, requests) = mpsc::channel();
         thread::spawn(move || {
             while let Ok(reply) = script.recv() {
-                let mut request = [0; 8];
+                let mut request = vec![0; 8];
                 match far.read_exact(&mut request) {
-                    Ok(()) => assert_eq!(sealed(&request[..6]), request),
+                    Ok(()) => {}
                     Err(fault) if fault.kind() == ErrorKind::TimedOut => return,
                     Err(fault) => panic!("{fault}"),
                 }
+                if matches!(request[1], 15 | 16) {
+                    let mut rest = vec![0; usize::from(request[6]) + 1];
+                    far.read_exact(&mut rest).unwrap();
+                    request.extend(rest);
+                }
+                assert_eq!(sealed(&request[..request.len() - 2]), request);
                 far.write_all(&reply).unwrap();
-                let _ = heard.send(request.to_vec());
+                let _ = heard.send(request);
             }
         });
         Self { path: near.name().unwrap(), replies, requests, _near: near }
@@ -90,7 +96,7 @@ async fn requests_are_answered_at_the_asked_unit_function_and_length_only() {
         assert_eq!(bus.execute(request(1, 16, 2)).await, expected, "{name}");
         assert_eq!(device.requests.recv().unwrap()[..6], [1, 3, 0, 16, 0, 2]);
     }
-    assert_eq!(bus.take_foreign(), [2, 1, 1]);
+    assert_eq!(bus.take_foreign(), [2, 1], "the echo is no late reply");
 }
 
 #[tokio::test]
@@ -152,4 +158,29 @@ async fn a_port_is_locked_while_a_bus_uses_it() {
     assert_eq!(first.execute(request(1, 0, 1)).await, Ok(Answer::Registers(vec![1])));
     let mut second = open(&device.path);
     assert!(matches!(second.execute(request(1, 0, 1)).await, Err(Failure::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn writes_are_confirmed_also_on_a_line_that_gives_back_what_is_sent() {
+    let device = Device::new();
+    let mut bus = open(&device.path);
+    let write = |values| WriteRequest { unit: 1, address: 3, values, timeout_ms: 5_000 };
+    let coil = sealed(&[1, 5, 0, 3, 0xFF, 0]);
+    let asked = sealed(&[1, 3, 0, 16, 0, 1]);
+    let words = sealed(&[1, 16, 0, 3, 0, 2, 4, 0, 7, 0, 8]);
+    let counted = sealed(&[1, 16, 0, 3, 0, 2]);
+    for echoes in [false, true, false] {
+        let echo = |frame: &[u8]| if echoes { frame.to_vec() } else { Vec::new() };
+        device.reply([echo(&asked), registers(1, &[1])].concat());
+        assert_eq!(bus.execute(request(1, 16, 1)).await, Ok(Answer::Registers(vec![1])));
+        device.reply([echo(&coil), coil.clone()].concat());
+        assert_eq!(bus.execute(write(Values::Coil(true))).await, Ok(Answer::Written));
+        device.reply([echo(&words), counted.clone()].concat());
+        assert_eq!(bus.execute(write(Values::Registers(vec![7, 8]))).await, Ok(Answer::Written));
+        device.reply([echo(&coil), sealed(&[1, 0x85, 4])].concat());
+        assert_eq!(bus.execute(write(Values::Coil(true))).await, Err(Failure::Exception(4)));
+    }
+    device.reply(asked.clone());
+    let hasty = Request { timeout_ms: 20, ..request(1, 16, 1) };
+    assert!(bus.execute(hasty).await.is_err());
 }

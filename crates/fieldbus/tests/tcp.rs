@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use sitian_fieldbus::{Bus, BusSettings, TcpSettings};
-use sitian_poll::{Answer, Failure, Function, Request};
+use sitian_poll::{Answer, Failure, Function, Request, Values, WriteRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -183,4 +183,43 @@ async fn a_server_that_is_not_there_or_speaks_something_else_is_said_so() {
         let Failure::Unreachable(reason) = failure else { panic!("{failure:?}") };
         assert!(reason.starts_with("127.0.0.1:") && reason.contains("refused"), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn every_kind_of_write_is_confirmed_by_what_repeats_it_and_by_nothing_else() {
+    let (mut bus, listener) = bus().await;
+    let cases = [
+        (Values::Coil(true), vec![5, 0, 16, 0xFF, 0], vec![5, 0, 16, 0xFF, 0], Ok(Answer::Written)),
+        (Values::Register(7), vec![6, 0, 16, 0, 7], vec![6, 0, 16, 0, 7], Ok(Answer::Written)),
+        (
+            Values::Coils(vec![true, false, true]),
+            vec![15, 0, 16, 0, 3, 1, 0b101],
+            vec![15, 0, 16, 0, 3],
+            Ok(Answer::Written),
+        ),
+        (
+            Values::Registers(vec![1, 2]),
+            vec![16, 0, 16, 0, 2, 4, 0, 1, 0, 2],
+            vec![16, 0, 16, 0, 2],
+            Ok(Answer::Written),
+        ),
+        (Values::Coil(true), vec![5, 0, 16, 0xFF, 0], vec![5, 0, 16, 0, 0], Err(Failure::Malformed)),
+        (Values::Register(7), vec![6, 0, 16, 0, 7], vec![6, 0, 17, 0, 7], Err(Failure::Malformed)),
+        (Values::Register(7), vec![6, 0, 16, 0, 7], vec![0x86, 3], Err(Failure::Exception(3))),
+    ];
+    let server = async {
+        let mut peer = Peer::accept(&listener).await;
+        for (_, expected, reply, _) in &cases {
+            let (transaction, unit, body) = peer.read().await;
+            assert_eq!((unit, &body), (1, expected));
+            peer.write(transaction, 1, reply).await;
+        }
+    };
+    let client = async {
+        for (values, _, reply, expected) in &cases {
+            let write = WriteRequest { unit: 1, address: 16, values: values.clone(), timeout_ms: 5_000 };
+            assert_eq!(bus.execute(write).await, *expected, "{values:?} answered with {reply:?}");
+        }
+    };
+    tokio::join!(server, client);
 }

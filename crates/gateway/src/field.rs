@@ -1,11 +1,12 @@
 //! One task per bus: executes what the poller asks for and passes its samples on. Two buses share nothing.
+//! Writes go in ahead of the polls, and what came of them goes out with the samples.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sitian_fieldbus::Bus;
 use sitian_model::DeviceId;
-use sitian_poll::{Command, Failure, Poller, Sample};
+use sitian_poll::{Ask, Command, Failure, Poller, Sample, WriteDone, WriteOrder};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -21,49 +22,113 @@ pub struct Round {
     pub samples: Vec<Sample>,
 }
 
-/// Polls a bus for ever. When `rounds` is full the bus waits: readings are never dropped here. Ends when nobody listens.
+/// What comes from a bus.
+pub enum FromField {
+    /// Samples of some points.
+    Round(Round),
+    /// A write has come to its end.
+    Written(WriteDone),
+}
+
+/// How often a bus tells how much of its time it was in use.
+const AIRTIME_EVERY_MS: u64 = 60_000;
+/// Above this share of its time there is no room for a dead device.
+const AIRTIME_SHARE_MAX: f64 = 0.9;
+
+/// Polls a bus for ever. When `field` is full the bus waits: readings are never dropped here. Ends when nobody listens.
 /// What happens is shown at its place on the board.
 pub async fn poll(
     planned: PlannedBus,
-    rounds: mpsc::Sender<Round>,
+    mut orders: mpsc::Receiver<WriteOrder>,
+    field: mpsc::Sender<FromField>,
     (board, place): (Board, usize),
 ) -> Result<()> {
-    let PlannedBus { name, settings, plan, devices } = planned;
+    let PlannedBus { name, settings, plan, devices, .. } = planned;
     let mut bus = Bus::open(&name, settings).with_context(|| format!("open bus {name}"))?;
     // A late reply to a process before this one must not answer what this one asks.
     tokio::time::sleep(Duration::from_millis(plan.settle_ms())).await;
     let mut poller = Poller::new(plan, mono_ms());
+    let mut airtime = Airtime { since_ms: mono_ms(), busy_ms: 0 };
     let mut silent = vec![false; devices.len()];
     loop {
-        match poller.poll_command() {
-            Some(Command::Send(request, device)) => {
-                let asked = mono_ms();
-                let result = bus.execute(request).await;
-                let now = mono_ms();
-                let trouble = result.as_ref().err().map(ToString::to_string);
-                bus.take_foreign().into_iter().for_each(|unit| poller.handle_foreign(unit, now));
-                if let Err(failure) = &result {
-                    debug!(bus = name, device = %devices[device], address = request.address, %failure, "no reading");
-                }
-                tell_change(&name, &devices[device], result.as_ref().err(), &mut silent[device]);
-                poller.handle_answer(result, now);
-                if let Some(stats) = poller.stats().nth(device) {
-                    board.asked((place, device), stats, trouble, now - asked, now);
-                }
-            }
+        while let Ok(order) = orders.try_recv() {
+            take_order(&mut poller, order, &field).await;
+        }
+        let (ask, device) = match poller.poll_command() {
+            Some(Command::Send(request, device)) => (Ask::Read(request), device),
+            Some(Command::Write(request, device)) => (Ask::Write(request), device),
             Some(Command::Samples(samples)) => {
                 board.sampled(place, &samples, mono_ms());
-                if rounds.send(Round { mono_ms: mono_ms(), samples }).await.is_err() {
+                let round = Round { mono_ms: mono_ms(), samples };
+                if field.send(FromField::Round(round)).await.is_err() {
                     return Ok(());
                 }
+                continue;
+            }
+            Some(Command::Written(done)) => {
+                if field.send(FromField::Written(done)).await.is_err() {
+                    return Ok(());
+                }
+                continue;
             }
             None => {
-                let now = mono_ms();
-                let wait_ms = poller.poll_timeout().map_or(1_000, |at| at.saturating_sub(now));
-                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                airtime.tell(&name, &poller);
+                let wait_ms = poller.poll_timeout().map_or(1_000, |at| at.saturating_sub(mono_ms()));
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
+                    Some(order) = orders.recv() => take_order(&mut poller, order, &field).await,
+                }
                 poller.handle_timeout(mono_ms());
+                continue;
             }
+        };
+        let asked = mono_ms();
+        let result = bus.execute(ask).await;
+        let now = mono_ms();
+        let trouble = result.as_ref().err().map(ToString::to_string);
+        bus.take_foreign().into_iter().for_each(|unit| poller.handle_foreign(unit, now));
+        if let Err(failure) = &result {
+            debug!(bus = name, device = %devices[device], %failure, "no answer");
         }
+        tell_change(&name, &devices[device], result.as_ref().err(), &mut silent[device]);
+        poller.handle_answer(result, now);
+        if let Some(stats) = poller.stats().nth(device) {
+            board.asked((place, device), stats, trouble, now - asked, now);
+        }
+    }
+}
+
+async fn take_order(poller: &mut Poller, order: WriteOrder, field: &mpsc::Sender<FromField>) {
+    if let Err(order) = poller.handle_write(order, mono_ms()) {
+        let written = Err(Failure::Unreachable("too many writes wait for this bus".to_owned()));
+        let done = WriteDone { ticket: order.ticket, written, read_back: None };
+        // If nobody listens any more, the program is ending.
+        let _ = field.send(FromField::Written(done)).await;
+    }
+}
+
+/// How much of its time the bus was in use, as told now and then.
+struct Airtime {
+    since_ms: u64,
+    busy_ms: u64,
+}
+
+impl Airtime {
+    fn tell(&mut self, bus: &str, poller: &Poller) {
+        let (now, busy_ms) = (mono_ms(), poller.busy_ms());
+        let elapsed_ms = now.saturating_sub(self.since_ms);
+        if elapsed_ms < AIRTIME_EVERY_MS {
+            return;
+        }
+        let share = (busy_ms - self.busy_ms) as f64 / elapsed_ms as f64;
+        let overruns: u64 = poller.stats().map(|stats| stats.overruns).sum();
+        let percent = (share * 100.0).round();
+        if share > AIRTIME_SHARE_MAX {
+            warn!(bus, percent, overruns, "airtime: the bus has no room for a device that does not answer");
+        } else {
+            debug!(bus, percent, overruns, "airtime");
+        }
+        *self = Self { since_ms: now, busy_ms };
     }
 }
 

@@ -2,6 +2,7 @@
 //! Every fault is told at its place, all at once.
 
 mod adjust;
+mod airtime;
 mod bus;
 mod device;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use sitian_fieldbus::BusSettings;
 use sitian_model::{ConfigFault, DeviceId, GatewayId, Manifest};
 use sitian_mqtt::{LinkSettings, SectionFault};
+use sitian_poll::airtime::Airtime;
 use sitian_poll::{BusPlan, DevicePlan};
 use sitian_profile::Profile;
 use sitian_settings::Loaded;
@@ -49,6 +51,8 @@ pub struct PlannedBus {
     pub plan: BusPlan,
     /// Ids of the devices of the plan, in its order.
     pub devices: Vec<DeviceId>,
+    /// What the plan takes of the bus's time.
+    pub airtime: Airtime,
 }
 
 impl PlannedBus {
@@ -190,9 +194,10 @@ impl Judge<'_> {
             if let Some(reached) = self.bus(n, bus, profiles.first().copied()) {
                 let hold_off = bus.kind != BusKind::Tcp;
                 let pause_ms = bus.pause_ms.unwrap_or(PAUSE_DEFAULT_MS);
-                let (devices, plans) = planned.into_iter().unzip();
+                let (devices, plans): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
                 let plan = BusPlan { devices: plans, pause_ms, hold_off };
-                buses.push(PlannedBus { name: bus.name.clone(), settings: reached, plan, devices });
+                let airtime = self.airtime(n, bus, &reached, &plan, &devices);
+                buses.push(PlannedBus { name: bus.name.clone(), settings: reached, plan, devices, airtime });
             }
         }
         for (d, device) in settings.device.iter().enumerate() {
@@ -213,3 +218,6 @@ impl Judge<'_> {
         buses
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sitian_model::{Epoch, GatewayId, Manifest, Span};
 use sitian_mqtt::{Event, Link, LinkSettings, Publisher, Qos, Will};
+use sitian_poll::WriteOrder;
 use sitian_settings::Faults;
 use sitian_telemetry::{BUILD, Format};
 use sitian_uplink::{Command, Limits, Uplink};
@@ -18,7 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
 use crate::clock::{BoardClock, mono_ms};
-use crate::field::{self, Round};
+use crate::field::{self, FromField, Round};
 use crate::gather::{self, Gather, Gathered};
 use crate::plan::{Plan, PlannedBus};
 use crate::settings::Source;
@@ -28,6 +29,8 @@ use crate::watch;
 
 /// Rounds of samples waiting for the loop; when it is full the buses wait.
 const ROUNDS_MAX: usize = 1_024;
+/// Writes on their way to one bus.
+const ORDERS_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 const CLOCK_CHECK_MS: u64 = 10_000;
 
@@ -50,7 +53,7 @@ async fn walk(plan: Plan) -> Result<()> {
     let board = Board::new(&buses, &manifest);
     let mut gateway = Gateway::start(manifest, link, &spool_folder, spool_limits, totals)?;
     tokio::spawn(watch::socket::serve(spool_folder, board.clone()));
-    let (mut rounds, mut tasks) = start_buses(buses, &board);
+    let (mut rounds, _orders, mut tasks) = start_buses(buses, &board);
     let mut end = signal(SignalKind::terminate()).context("listen for signals")?;
     loop {
         let wake = Duration::from_millis(gateway.next_timer_ms().saturating_sub(mono_ms()));
@@ -64,7 +67,7 @@ async fn walk(plan: Plan) -> Result<()> {
                 None => bail!("go on: the spool's thread ended, see the log"),
             },
             Some(event) = gateway.events.recv() => gateway.handle_event(event),
-            Some(round) = rounds.recv(), if gateway.outstanding < OUTSTANDING_MAX => gateway.handle_round(round),
+            Some(news) = rounds.recv(), if gateway.outstanding < OUTSTANDING_MAX => gateway.handle_field(news),
             Some(ended) = tasks.join_next() => {
                 return ended.context("go on: a bus ended")?.and_then(|()| bail!("go on: a bus ended"));
             }
@@ -78,11 +81,19 @@ async fn walk(plan: Plan) -> Result<()> {
     Ok(())
 }
 
-fn start_buses(buses: Vec<PlannedBus>, board: &Board) -> (mpsc::Receiver<Round>, JoinSet<Result<()>>) {
-    let (sender, rounds) = mpsc::channel(ROUNDS_MAX);
-    let task = |(place, bus)| field::poll(bus, sender.clone(), (board.clone(), place));
-    let tasks = buses.into_iter().enumerate().map(task).collect();
-    (rounds, tasks)
+fn start_buses(
+    buses: Vec<PlannedBus>,
+    board: &Board,
+) -> (mpsc::Receiver<FromField>, Vec<mpsc::Sender<WriteOrder>>, JoinSet<Result<()>>) {
+    let (sender, field) = mpsc::channel(ROUNDS_MAX);
+    let mut orders = Vec::new();
+    let mut tasks = JoinSet::new();
+    for (place, bus) in buses.into_iter().enumerate() {
+        let (order, waiting) = mpsc::channel(ORDERS_MAX);
+        orders.push(order);
+        tasks.spawn(field::poll(bus, waiting, sender.clone(), (board.clone(), place)));
+    }
+    (field, orders, tasks)
 }
 
 struct Gateway {
@@ -160,6 +171,13 @@ impl Gateway {
             self.clock_check_ms = now + CLOCK_CHECK_MS;
             self.clock.check_time_server();
             self.uplink.handle_clocks(self.clock.known().into_iter().collect());
+        }
+    }
+
+    fn handle_field(&mut self, news: FromField) {
+        match news {
+            FromField::Round(round) => self.handle_round(round),
+            FromField::Written(done) => debug!(?done, "written"),
         }
     }
 

@@ -114,6 +114,7 @@ pub struct BusSection {
     pub heartbeat: Option<String>,
     pub timeout_ms: Option<u32>,
     pub pause_ms: Option<u32>,
+    pub thinking_ms: Option<u32>,
 }
 
 impl BusSection {
@@ -151,6 +152,7 @@ pub struct DeviceSection {
     pub profile: String,
     pub unit: Option<u8>,
     pub interval_s: Option<f64>,
+    pub priority: Option<u8>,
     #[serde(default)]
     pub points: Vec<String>,
     #[serde(default)]

@@ -15,7 +15,15 @@ pub fn check(source: &Source) -> Result<()> {
     println!("{}: fine", source.config.display());
     println!("gateway {} publishes to {}:{}", plan.manifest.gateway, plan.link.host, plan.link.port);
     for bus in &plan.buses {
-        println!("bus {}: {} devices, {} points", bus.name, bus.plan.devices.len(), bus.points());
+        let percent = |share: f64| (share * 100.0).ceil();
+        println!(
+            "bus {}: {} devices, {} points; in use for about {} % of its time, {} % while one device is dead",
+            bus.name,
+            bus.plan.devices.len(),
+            bus.points(),
+            percent(bus.airtime.share()),
+            percent(bus.airtime.share_with_dead(1))
+        );
     }
     calibrations(&loaded.value).for_each(|line| println!("{line}"));
     Ok(())

@@ -116,7 +116,7 @@ fn start(plan: Plan) -> Result<Board> {
     }
     let (rounds, mut taken) = mpsc::channel(64);
     for (number, bus) in plan.buses.into_iter().enumerate() {
-        tokio::spawn(field::poll(bus, rounds.clone(), (board.clone(), number)));
+        tokio::spawn(field::poll(bus, mpsc::channel(1).1, rounds.clone(), (board.clone(), number)));
     }
     tokio::spawn(async move { while taken.recv().await.is_some() {} });
     Ok(board)

@@ -12,7 +12,7 @@ pub enum Cause {
     ClockUnknown = 3,
     /// No answer came before the deadline.
     Timeout = 4,
-    /// An answer came, but its checksum or form was wrong.
+    /// An answer came, but its checksum was wrong.
     Checksum = 5,
     /// The device answered with a Modbus exception.
     Exception = 6,
@@ -24,11 +24,13 @@ pub enum Cause {
     NotANumber = 9,
     /// A write or pre-read command that the value depends on failed.
     Preparation = 10,
+    /// An answer came, but it was not of the form that was asked for: not this protocol, or not this register map.
+    Malformed = 11,
 }
 
 impl Cause {
     /// Every cause, in code order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Implausible,
         Self::DeviceStatus,
         Self::ClockUnknown,
@@ -39,6 +41,7 @@ impl Cause {
         Self::BusOverrun,
         Self::NotANumber,
         Self::Preparation,
+        Self::Malformed,
     ];
 
     /// A stable snake_case word, used in JSON and logs.
@@ -54,6 +57,7 @@ impl Cause {
             Self::BusOverrun => "bus_overrun",
             Self::NotANumber => "not_a_number",
             Self::Preparation => "preparation",
+            Self::Malformed => "malformed",
         }
     }
 }

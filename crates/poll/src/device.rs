@@ -4,7 +4,7 @@ use sitian_model::Cause;
 use sitian_profile::Profile;
 
 use crate::plan::hold_off_ms;
-use crate::{DevicePlan, DeviceStats, Request};
+use crate::{Ask, DevicePlan, DeviceStats, Request};
 
 const BACK_OFF_MS_MIN: u64 = 1_000;
 const BACK_OFF_MS_MAX: u64 = 60_000;
@@ -60,13 +60,18 @@ impl Device {
         self.prepare_until = now + u64::from(delay_ms);
     }
 
-    /// When this request may be sent.
-    pub(crate) fn ready_at(&self, request: &Request) -> u64 {
-        let held = match &self.hold {
-            Some((until, same)) if !same.asks_the_same(request) => *until,
+    /// When this may be asked.
+    pub(crate) fn ready_at(&self, ask: &Ask) -> u64 {
+        self.ready_for_writing_at(ask).max(self.prepare_until)
+    }
+
+    /// The same for a write and for reading it back, which need no measurement to be ready.
+    pub(crate) fn ready_for_writing_at(&self, ask: &Ask) -> u64 {
+        let held = match (&self.hold, ask) {
+            (Some((until, same)), Ask::Read(request)) if !same.asks_the_same(request) => *until,
             _ => 0,
         };
-        self.ready_at.max(self.prepare_until).max(held)
+        self.ready_at.max(held)
     }
 
     /// Why a round waits that could not begin in time.
@@ -78,9 +83,10 @@ impl Device {
         }
     }
 
-    pub(crate) fn sent(&mut self, first_attempt: bool) {
+    /// Something was sent. `fresh`: it is the first attempt of a read.
+    pub(crate) fn sent(&mut self, fresh: bool) {
         self.stats.polls += 1;
-        if first_attempt {
+        if fresh {
             // The hold-off is over, or it is the same request: whatever was outstanding can do no harm.
             self.outstanding = 0;
         }

@@ -14,10 +14,12 @@
 //! arguments.
 //!
 //! Reading order: [`request`] (what is asked), [`rtu`] (the frames of a serial line), [`plan`] (what is to be
-//! polled, and how registers share requests), [`poller`] (when), [`stats`] (how it went).
+//! polled, and how registers share requests), [`airtime`] (whether there is time for it), [`poller`] (when), [`stats`] (how
+//! it went).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod airtime;
 mod device;
 pub mod plan;
 pub mod poller;
@@ -28,7 +30,7 @@ pub mod stats;
 mod trouble;
 
 pub use plan::{Block, BusPlan, DevicePlan, PointPlan};
-pub use poller::{Command, Poller, Sample};
-pub use request::{Answer, Failure, Request};
+pub use poller::{Command, Poller, Sample, WriteDone, WriteOrder};
+pub use request::{Answer, Ask, Failure, Request, Values, WriteRequest};
 pub use sitian_profile::Function;
 pub use stats::DeviceStats;

@@ -49,6 +49,8 @@ pub struct DevicePlan {
     pub timeout_ms: u32,
     /// Immediate repeats of a request whose answer was lost.
     pub retries: u8,
+    /// When the bus has not enough time for all, devices of higher priority go first; 0 is normal.
+    pub priority: u8,
 }
 
 /// One point to poll.
@@ -87,6 +89,8 @@ pub(crate) struct RoundPoint {
     pub(crate) point: PointIndex,
     pub(crate) profile_point: usize,
     pub(crate) own: Place,
+    /// Registers or bits of the value itself.
+    pub(crate) length: u16,
     pub(crate) unit: Option<Place>,
     pub(crate) decimals: Option<Place>,
     pub(crate) status: Option<Place>,
@@ -96,6 +100,67 @@ impl RoundPoint {
     /// Everything the value depends on.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
         [Some(self.own), self.unit, self.decimals, self.status].into_iter().flatten()
+    }
+
+    fn places_mut(&mut self) -> impl Iterator<Item = &mut Place> {
+        [Some(&mut self.own), self.unit.as_mut(), self.decimals.as_mut(), self.status.as_mut()]
+            .into_iter()
+            .flatten()
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = (Place, u16)> {
+        let own = (self.own, self.length);
+        let one = |place: Option<Place>| place.map(|place| (place, 1));
+        [Some(own), one(self.unit), one(self.decimals), one(self.status)].into_iter().flatten()
+    }
+}
+
+impl Round {
+    /// Replaces a block by its parts, the first of them in its place: what lies between gaps, or, without gaps, what
+    /// each value needs. False if there is only one part.
+    pub(crate) fn part(&mut self, block: usize) -> bool {
+        let Block { function, address, count } = self.blocks[block];
+        let mut needed: Vec<(u16, u16)> = Vec::new();
+        for point in &self.points {
+            for (place, length) in point.lengths() {
+                if place.block == block {
+                    needed.push((place.offset as u16, place.offset as u16 + length));
+                }
+            }
+        }
+        needed.sort_unstable();
+        let join = |touching: bool| {
+            let mut parts: Vec<(u16, u16)> = Vec::new();
+            for (first, end) in &needed {
+                match parts.last_mut() {
+                    Some(last) if *first < last.1 || (touching && *first == last.1) => {
+                        last.1 = last.1.max(*end);
+                    }
+                    _ => parts.push((*first, *end)),
+                }
+            }
+            parts
+        };
+        let whole = |parts: &[(u16, u16)]| parts == [(0, count)];
+        let mut parts = join(true);
+        if whole(&parts) {
+            parts = join(false);
+        }
+        if whole(&parts) || parts.is_empty() {
+            return false;
+        }
+        let added = self.blocks.len();
+        for (n, (first, end)) in parts.iter().enumerate() {
+            let part = Block { function, address: address + first, count: end - first };
+            if n == 0 { self.blocks[block] = part } else { self.blocks.push(part) }
+        }
+        for place in self.points.iter_mut().flat_map(RoundPoint::places_mut).filter(|p| p.block == block) {
+            let holds = |(first, end): &(u16, u16)| (*first..*end).contains(&(place.offset as u16));
+            let n = parts.iter().position(holds).unwrap_or(0);
+            place.offset -= usize::from(parts[n].0);
+            place.block = if n == 0 { block } else { added + n - 1 };
+        }
+        true
     }
 }
 
@@ -179,6 +244,7 @@ fn round_point(plan: &PointPlan, point: &ProfilePoint, blocks: &[Block]) -> Opti
         point: plan.point,
         profile_point: plan.profile_point,
         own: place(point.address, point.kind.registers())?,
+        length: point.kind.registers(),
         unit: point.unit_register.as_ref().and_then(|register| place(register.address, 1)),
         decimals: point.decimals_register.and_then(|register| place(register.address, 1)),
         status: point.status_register.and_then(|register| place(register.address, 1)),

@@ -1,6 +1,10 @@
 //! The state machine of one bus.
 
-use std::collections::VecDeque;
+mod choice;
+mod outbox;
+mod writing;
+
+pub use writing::{WriteDone, WriteOrder};
 
 use sitian_model::{Cause, PointIndex, Quality};
 
@@ -8,10 +12,10 @@ use crate::device::Device;
 use crate::plan::{self, BusPlan};
 use crate::slot::Task;
 use crate::trouble::Trouble;
-use crate::{Answer, DeviceStats, Failure, Request};
+use crate::{Answer, Ask, DeviceStats, Failure, Request, WriteRequest};
+use outbox::Outbox;
+use writing::Writings;
 
-/// Samples of this many full rounds wait for a caller that does not take them; then the oldest are dropped.
-const ROUNDS_WAITING_MAX: usize = 4;
 /// The budget of lost time, in timeouts of the slowest device.
 const BURST_TIMEOUTS: u64 = 3;
 
@@ -31,8 +35,12 @@ pub struct Sample {
 pub enum Command {
     /// Execute the request of this device (position in [`BusPlan::devices`]), then call [`Poller::handle_answer`].
     Send(Request, usize),
+    /// Execute the write to this device, then call [`Poller::handle_answer`].
+    Write(WriteRequest, usize),
     /// Pass these on; each belongs to the moment of the event that produced it.
     Samples(Vec<Sample>),
+    /// A write of [`Poller::handle_write`] has come to its end.
+    Written(WriteDone),
 }
 
 /// Polls one bus. After every `handle_…`, drain [`Poller::poll_command`] and wait for the answer or until
@@ -51,18 +59,26 @@ pub struct Poller {
     /// Counts requests, to serve who has waited for the most turns.
     turn: u64,
     now: u64,
-    out: VecDeque<Command>,
-    samples_waiting: usize,
-    samples_waiting_max: usize,
+    /// Milliseconds in which the bus was in use.
+    busy_ms: u64,
+    writings: Writings,
+    out: Outbox,
 }
 
 #[derive(Debug, Clone)]
 struct Flight {
-    task: usize,
-    step: Step,
-    request: Request,
+    owner: Owner,
+    device: usize,
+    ask: Ask,
     attempt: u32,
     sent_at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Task(usize, Step),
+    /// A write, or reading it back, by its ticket.
+    Writing(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,27 +106,44 @@ impl Poller {
             free_at: now_ms,
             turn: 0,
             now: now_ms,
-            out: VecDeque::new(),
-            samples_waiting: 0,
-            samples_waiting_max: ROUNDS_WAITING_MAX * points,
+            busy_ms: 0,
+            writings: Writings::default(),
+            out: Outbox::new(points),
         };
         poller.drive();
         poller
     }
 
-    /// The request under way has ended. Ignored if there is none.
+    /// The request or write under way has ended. Ignored if there is none.
     pub fn handle_answer(&mut self, result: Result<Answer, Failure>, now_ms: u64) {
         self.advance(now_ms);
         if let Some(flight) = self.in_flight.take() {
             self.free_at = self.now + u64::from(self.plan.pause_ms);
+            self.busy_ms += self.free_at - flight.sent_at;
             // Length and kind are checked again here: a bus library may have let a late reply pass.
-            let words = result.and_then(|answer| answer.words(&flight.request).ok_or(Failure::Malformed));
+            let words = result.and_then(|answer| match &flight.ask {
+                Ask::Read(request) => answer.words(request).ok_or(Failure::Malformed),
+                Ask::Write(_) if answer == Answer::Written => Ok(Vec::new()),
+                Ask::Write(_) => Err(Failure::Malformed),
+            });
             match words {
                 Ok(words) => self.answered(&flight, words),
-                Err(failure) => self.failed(flight, &failure),
+                Err(failure) => self.failed(flight, failure),
             }
         }
         self.drive();
+    }
+
+    /// Writes before the next poll, and reads back; [`Command::Written`] tells what came of it. A write to a device that is
+    /// backed off is made nevertheless. Gives the order back if too many wait.
+    pub fn handle_write(&mut self, order: WriteOrder, now_ms: u64) -> Result<(), WriteOrder> {
+        self.advance(now_ms);
+        if order.device >= self.devices.len() {
+            return Err(order);
+        }
+        self.writings.take(order, self.now)?;
+        self.drive();
+        Ok(())
     }
 
     /// The time that [`Poller::poll_timeout`] asked for has come.
@@ -134,11 +167,7 @@ impl Poller {
     /// What to do next; call until it is `None`. Samples that nobody takes are dropped, oldest first, beyond four
     /// rounds of the whole bus.
     pub fn poll_command(&mut self) -> Option<Command> {
-        let command = self.out.pop_front();
-        if let Some(Command::Samples(samples)) = &command {
-            self.samples_waiting -= samples.len();
-        }
-        command
+        self.out.pop()
     }
 
     /// When to call [`Poller::handle_timeout`], in the caller's monotonic milliseconds.
@@ -148,13 +177,19 @@ impl Poller {
             Some(_) if self.is_busy(number) => None,
             Some(slot) if self.in_flight.is_some() => Some(slot.end),
             Some(slot) => {
-                let ready =
-                    self.next_request(number).map_or(0, |(_, request)| self.ready_at(number, &request));
+                let ready = self.next_ask(number).map_or(0, |(_, ask)| self.ready_at(number, &ask));
                 Some(slot.end.min(ready.max(self.free_at)))
             }
         };
         let again = self.again.as_ref().map(|_| self.free_at);
-        self.tasks.iter().enumerate().filter_map(task_wakes).chain(again).min()
+        let write = |(_, device, at, ask)| self.write_ready_at(device, at, &ask).max(self.free_at);
+        let writes = self.writings.next().map(write).filter(|_| self.in_flight.is_none());
+        self.tasks.iter().enumerate().filter_map(task_wakes).chain(again).chain(writes).min()
+    }
+
+    /// Milliseconds in which the bus was in use since the start: requests, answers, waiting for them, pauses.
+    pub fn busy_ms(&self) -> u64 {
+        self.busy_ms
     }
 
     /// How each device has answered, in the order of [`BusPlan::devices`].
@@ -173,11 +208,19 @@ impl Poller {
         if self.in_flight.is_some() || self.now < self.free_at {
             return;
         }
+        let ready = |(_, device, at, ask): &(u64, usize, u64, Ask)| {
+            self.now >= self.write_ready_at(*device, *at, ask)
+        };
+        let write = self.writings.next().find(ready);
+        if let Some((ticket, device, _, ask)) = write {
+            return self.send(Flight { owner: Owner::Writing(ticket), device, ask, attempt: 0, sent_at: 0 });
+        }
         if let Some(flight) = self.again.take() {
             return self.send(flight);
         }
-        if let Some((task, step, request)) = self.pick() {
-            self.send(Flight { task, step, request, attempt: 0, sent_at: self.now });
+        if let Some((task, step, ask)) = self.pick() {
+            let device = self.tasks[task].device;
+            self.send(Flight { owner: Owner::Task(task, step), device, ask, attempt: 0, sent_at: 0 });
         }
     }
 
@@ -206,7 +249,7 @@ impl Poller {
                 // One sample stands for all of them: bunching would only delay what is fresh.
                 self.devices[device].stats.overruns += missed;
                 let samples = self.tasks[number].bad(Cause::BusOverrun);
-                self.push_samples(samples);
+                self.out.push_samples(samples);
             }
             if let Some(cause) = self.blocked(device) {
                 self.devices[device].stats.skipped += 1;
@@ -233,174 +276,160 @@ impl Poller {
 
     /// A request of this task is under way or about to be repeated.
     fn is_busy(&self, task: usize) -> bool {
-        [&self.in_flight, &self.again].into_iter().flatten().any(|flight| flight.task == task)
-    }
-
-    /// Who has waited for the most turns goes first; while the budget of lost time is exhausted, those that have
-    /// answered since go before those that may be silent too.
-    fn pick(&self) -> Option<(usize, Step, Request)> {
-        let mut best: Option<((bool, u64, usize), Step, Request)> = None;
-        for number in 0..self.tasks.len() {
-            let device = self.tasks[number].device;
-            if self.tasks[number].slot.is_none() {
-                continue;
-            }
-            let Some((step, request)) = self.next_request(number) else { continue };
-            if self.now < self.ready_at(number, &request) {
-                continue;
-            }
-            let unproven =
-                self.devices[device].stats.last_answer_ms.is_none_or(|at| at < self.trouble.since());
-            let key = (self.trouble.exhausted(self.now) && unproven, self.tasks[number].served, number);
-            if best.as_ref().is_none_or(|(other, ..)| key < *other) {
-                best = Some((key, step, request));
-            }
-        }
-        best.map(|((_, _, number), step, request)| (number, step, request))
-    }
-
-    /// What the task's slot asks next.
-    fn next_request(&self, number: usize) -> Option<(Step, Request)> {
-        let task = &self.tasks[number];
-        let plan = &self.plan.devices[task.device];
-        let (step, function, address, count) = match self.devices[task.device].pre_read(&plan.profile) {
-            Some(n) => {
-                let pre = &plan.profile.pre_read[n];
-                (Step::PreRead(n), pre.function, pre.address, pre.count)
-            }
-            None => {
-                let block = task.open_block()?;
-                let asked = &task.round.blocks[block];
-                (Step::Block(block), asked.function, asked.address, asked.count)
-            }
-        };
-        let timeout_ms = plan.timeout_ms.max(1);
-        Some((step, Request { unit: plan.unit, function, address, count, timeout_ms }))
-    }
-
-    fn ready_at(&self, number: usize, request: &Request) -> u64 {
-        self.devices[self.tasks[number].device].ready_at(request)
+        let of_task = |flight: &Flight| matches!(flight.owner, Owner::Task(number, _) if number == task);
+        [&self.in_flight, &self.again].into_iter().flatten().any(of_task)
     }
 
     fn send(&mut self, mut flight: Flight) {
-        let device = self.tasks[flight.task].device;
         self.turn += 1;
-        self.tasks[flight.task].served = self.turn;
-        self.devices[device].sent(flight.attempt == 0);
+        if let Owner::Task(task, _) = flight.owner {
+            self.tasks[task].served = self.turn;
+        }
+        self.devices[flight.device].sent(flight.attempt == 0 && matches!(flight.ask, Ask::Read(_)));
         flight.sent_at = self.now;
-        self.out.push_back(Command::Send(flight.request, device));
+        self.out.push(match flight.ask.clone() {
+            Ask::Read(request) => Command::Send(request, flight.device),
+            Ask::Write(request) => Command::Write(request, flight.device),
+        });
         self.in_flight = Some(flight);
     }
 
     fn answered(&mut self, flight: &Flight, words: Vec<u16>) {
         self.trouble.port_up();
-        let number = self.tasks[flight.task].device;
-        let profile = self.plan.devices[number].profile.clone();
-        let device = &mut self.devices[number];
-        device.stats.answers += 1;
-        device.answered(self.now - flight.sent_at, profile.pause_ms, self.now);
-        if device.expects_late_replies() {
-            self.hold_off(flight.request);
-        }
-        match flight.step {
-            Step::PreRead(n) => self.devices[number].prepared(n, profile.pre_read[n].delay_ms, self.now),
-            Step::Block(block) => {
-                self.tasks[flight.task].settle(block, Ok(words));
-                self.take_samples(flight.task);
+        let profile = self.plan.devices[flight.device].profile.clone();
+        self.devices[flight.device].stats.answers += 1;
+        self.awake(flight, profile.pause_ms);
+        match flight.owner {
+            Owner::Writing(ticket) => self.settle_write(ticket, Ok(words)),
+            Owner::Task(_, Step::PreRead(n)) => {
+                self.devices[flight.device].prepared(n, profile.pre_read[n].delay_ms, self.now);
+            }
+            Owner::Task(task, Step::Block(block)) => {
+                self.tasks[task].settle(block, Ok(words));
+                self.take_samples(task);
             }
         }
     }
 
-    fn failed(&mut self, flight: Flight, failure: &Failure) {
-        let device = &mut self.devices[self.tasks[flight.task].device];
-        let stats = &mut device.stats;
-        match failure {
-            Failure::Timeout => stats.timeouts += 1,
-            Failure::Checksum => stats.checksums += 1,
-            Failure::Malformed => stats.malformed += 1,
-            Failure::Exception(_) => stats.exceptions += 1,
-            Failure::Unreachable(_) => stats.unreachable += 1,
+    /// The device has said something to what was asked.
+    fn awake(&mut self, flight: &Flight, pause_ms: u32) {
+        let device = &mut self.devices[flight.device];
+        device.answered(self.now - flight.sent_at, pause_ms, self.now);
+        if device.expects_late_replies() {
+            self.hold_off(&flight.ask);
         }
-        match failure {
-            Failure::Unreachable(_) => {
+    }
+
+    fn failed(&mut self, flight: Flight, failure: Failure) {
+        let device = &mut self.devices[flight.device];
+        device.stats.count(&failure);
+        match (&failure, flight.owner) {
+            (Failure::Unreachable(_), owner) => {
                 self.trouble.port_down(self.now);
                 device.forget_preparation();
-                self.tasks[flight.task].give_up(Cause::Unreachable);
-                self.take_samples(flight.task);
+                match owner {
+                    Owner::Writing(ticket) => self.settle_write(ticket, Err(failure)),
+                    Owner::Task(task, _) => {
+                        self.tasks[task].give_up(Cause::Unreachable);
+                        self.take_samples(task);
+                    }
+                }
             }
-            Failure::Exception(code @ ..=9) | Failure::Exception(code @ 12..) => self.refused(flight, *code),
-            _ => self.lost(flight, failure.cause()),
+            (Failure::Exception(code @ (..=9 | 12..)), owner) => {
+                self.trouble.port_up();
+                self.awake(&flight, self.plan.devices[flight.device].profile.pause_ms);
+                match owner {
+                    Owner::Writing(ticket) => self.settle_write(ticket, Err(failure)),
+                    Owner::Task(task, step) => self.refused(task, step, *code, flight),
+                }
+            }
+            (_, owner) => {
+                self.trouble.port_up();
+                let lost_ms = self.now - flight.sent_at;
+                self.trouble.spend(lost_ms, self.now);
+                let cause = failure.cause();
+                if let Ask::Read(_) = flight.ask {
+                    self.devices[flight.device].lost(cause);
+                }
+                match owner {
+                    Owner::Writing(ticket) => {
+                        self.hold_off(&flight.ask);
+                        self.settle_write(ticket, Err(failure));
+                    }
+                    Owner::Task(task, step) => self.lost(task, step, cause, lost_ms, flight),
+                }
+            }
+        }
+    }
+
+    fn settle_write(&mut self, ticket: u64, result: Result<Vec<u16>, Failure>) {
+        if let Some(done) = self.writings.settle(ticket, result, self.now) {
+            self.out.push(Command::Written(done));
         }
     }
 
     /// The device is awake and says no.
-    fn refused(&mut self, flight: Flight, code: u8) {
-        self.trouble.port_up();
-        let number = self.tasks[flight.task].device;
-        let plan = &self.plan.devices[number];
-        let device = &mut self.devices[number];
-        let attempts = device.attempts(plan);
-        device.answered(self.now - flight.sent_at, plan.profile.pause_ms, self.now);
-        if device.expects_late_replies() {
-            self.hold_off(flight.request);
-        }
+    fn refused(&mut self, task: usize, step: Step, code: u8, flight: Flight) {
+        let attempts = self.devices[flight.device].attempts(&self.plan.devices[flight.device]);
         let busy = matches!(code, 5 | 6);
-        if busy && self.may_repeat(&flight, attempts) {
+        if busy && self.may_repeat(task, &flight, attempts) {
             self.again = Some(Flight { attempt: flight.attempt + 1, ..flight });
             return;
         }
-        match flight.step {
-            Step::PreRead(_) => self.tasks[flight.task].give_up(Cause::Preparation),
-            Step::Block(block) => self.tasks[flight.task].settle(block, Err(Cause::Exception)),
+        match step {
+            Step::PreRead(_) => self.tasks[task].give_up(Cause::Preparation),
+            // Some register of the block does not exist: which one shows when it is asked for in parts.
+            Step::Block(block) if code == 2 && self.tasks[task].part(block) => {
+                self.devices[flight.device].stats.parted += 1;
+            }
+            Step::Block(block) if code == 2 => self.tasks[task].settle_mute(block, Cause::Exception),
+            Step::Block(block) => self.tasks[task].settle(block, Err(Cause::Exception)),
         }
-        self.take_samples(flight.task);
+        self.take_samples(task);
     }
 
     /// There was no valid answer: repeat, or end the step.
-    fn lost(&mut self, flight: Flight, cause: Cause) {
-        self.trouble.port_up();
-        let lost_ms = self.now - flight.sent_at;
-        self.trouble.spend(lost_ms, self.now);
-        let number = self.tasks[flight.task].device;
-        let attempts = self.devices[number].attempts(&self.plan.devices[number]);
-        self.devices[number].lost(cause);
+    fn lost(&mut self, task: usize, step: Step, cause: Cause, lost_ms: u64, flight: Flight) {
+        let attempts = self.devices[flight.device].attempts(&self.plan.devices[flight.device]);
         // While silence has used up its budget, it gets no second chance.
         let spare = cause != Cause::Timeout || !self.trouble.exhausted(self.now);
-        if spare && self.may_repeat(&flight, attempts) {
+        if spare && self.may_repeat(task, &flight, attempts) {
             self.again = Some(Flight { attempt: flight.attempt + 1, ..flight });
             return;
         }
-        self.hold_off(flight.request);
-        let awake = self.tasks[flight.task].slot.as_ref().is_some_and(|slot| slot.answered);
-        let task = &mut self.tasks[flight.task];
-        match flight.step {
-            Step::Block(block) if awake => task.settle_mute(block, cause),
+        self.hold_off(&flight.ask);
+        let awake = self.tasks[task].slot.as_ref().is_some_and(|slot| slot.answered);
+        match step {
+            Step::Block(block) if awake => self.tasks[task].settle_mute(block, cause),
             step => {
+                let task = &mut self.tasks[task];
                 if let Step::Block(block) = step {
                     task.first = (block + 1) % task.round.blocks.len();
                 }
                 task.give_up(cause);
                 let silent = self.devices.iter().filter(|device| device.is_silent()).count() as u64;
                 let turn_ms = if self.has_healthy() { Trouble::turn_ms(silent, lost_ms) } else { 0 };
-                self.devices[number].silent_round(cause, turn_ms, self.now);
+                self.devices[flight.device].silent_round(cause, turn_ms, self.now);
             }
         }
-        self.take_samples(flight.task);
+        self.take_samples(task);
     }
 
-    fn may_repeat(&self, flight: &Flight, attempts: u32) -> bool {
-        let in_time = self.tasks[flight.task].slot.as_ref().is_some_and(|slot| self.now < slot.end);
+    fn may_repeat(&self, task: usize, flight: &Flight, attempts: u32) -> bool {
+        let in_time = self.tasks[task].slot.as_ref().is_some_and(|slot| self.now < slot.end);
         flight.attempt + 1 < attempts && in_time
     }
 
-    /// Late replies carry a unit id and nothing else, so every device of that unit is held off.
-    fn hold_off(&mut self, request: Request) {
+    /// Late replies carry a unit id and nothing else, so every device of that unit is held off. The confirmation of a
+    /// write cannot be mistaken for an answer to a read.
+    fn hold_off(&mut self, ask: &Ask) {
+        let Ask::Read(request) = ask else { return };
         if !self.plan.hold_off {
             return;
         }
         for (device, plan) in self.devices.iter_mut().zip(&self.plan.devices) {
             if plan.unit == request.unit {
-                device.hold_off(request, self.now);
+                device.hold_off(*request, self.now);
             }
         }
     }
@@ -408,33 +437,7 @@ impl Poller {
     fn take_samples(&mut self, number: usize) {
         let profile = &self.plan.devices[self.tasks[number].device].profile;
         let samples = self.tasks[number].take_samples(profile);
-        self.push_samples(samples);
-    }
-
-    fn push_samples(&mut self, samples: Vec<Sample>) {
-        if samples.is_empty() {
-            return;
-        }
-        self.samples_waiting += samples.len();
-        match self.out.back_mut() {
-            Some(Command::Samples(waiting)) => waiting.extend(samples),
-            _ => self.out.push_back(Command::Samples(samples)),
-        }
-        if self.samples_waiting > self.samples_waiting_max {
-            self.drop_oldest();
-        }
-    }
-
-    fn drop_oldest(&mut self) {
-        let mut excess = self.samples_waiting - self.samples_waiting_max;
-        self.samples_waiting = self.samples_waiting_max;
-        for command in &mut self.out {
-            if let Command::Samples(samples) = command {
-                let dropped = excess.min(samples.len());
-                samples.drain(..dropped);
-                excess -= dropped;
-            }
-        }
+        self.out.push_samples(samples);
     }
 }
 

@@ -26,9 +26,96 @@ impl Request {
     }
 }
 
+/// A write to consecutive registers or coils.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WriteRequest {
+    /// Modbus unit id, 1 to 255.
+    pub unit: u8,
+    /// Protocol address of the first register or coil, 0-based.
+    pub address: u16,
+    /// What to write, and with which function.
+    pub values: Values,
+    /// How long to wait for the confirmation, in milliseconds.
+    pub timeout_ms: u32,
+}
+
+/// Values to write. Lists hold at most 1,968 coils or 123 registers; an empty one is a command of some makers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Values {
+    /// Function 5.
+    Coil(bool),
+    /// Function 6.
+    Register(u16),
+    /// Function 15.
+    Coils(Vec<bool>),
+    /// Function 16.
+    Registers(Vec<u16>),
+}
+
+impl WriteRequest {
+    /// The Modbus function code.
+    pub fn function_code(&self) -> u8 {
+        match self.values {
+            Values::Coil(_) => 5,
+            Values::Register(_) => 6,
+            Values::Coils(_) => 15,
+            Values::Registers(_) => 16,
+        }
+    }
+}
+
+/// Anything that a device is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// Say what the registers hold.
+    Read(Request),
+    /// Take new values.
+    Write(WriteRequest),
+}
+
+impl Ask {
+    /// Modbus unit id.
+    pub fn unit(&self) -> u8 {
+        match self {
+            Self::Read(request) => request.unit,
+            Self::Write(request) => request.unit,
+        }
+    }
+
+    /// How long to wait for the answer, in milliseconds.
+    pub fn timeout_ms(&self) -> u32 {
+        match self {
+            Self::Read(request) => request.timeout_ms,
+            Self::Write(request) => request.timeout_ms,
+        }
+    }
+
+    /// The Modbus function code.
+    pub fn function_code(&self) -> u8 {
+        match self {
+            Self::Read(request) => request.function.code(),
+            Self::Write(request) => request.function_code(),
+        }
+    }
+}
+
+impl From<Request> for Ask {
+    fn from(request: Request) -> Self {
+        Self::Read(request)
+    }
+}
+
+impl From<WriteRequest> for Ask {
+    fn from(request: WriteRequest) -> Self {
+        Self::Write(request)
+    }
+}
+
 /// What a device answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
+    /// The device confirms that it took what was written.
+    Written,
     /// Contents of holding or input registers.
     Registers(Vec<u16>),
     /// States of coils or discrete inputs; may be padded to whole bytes.
@@ -75,7 +162,8 @@ impl Failure {
     pub fn cause(&self) -> Cause {
         match self {
             Self::Timeout => Cause::Timeout,
-            Self::Checksum | Self::Malformed => Cause::Checksum,
+            Self::Checksum => Cause::Checksum,
+            Self::Malformed => Cause::Malformed,
             // A Modbus TCP server in front of a serial line says so when the device behind it is silent.
             Self::Exception(10 | 11) => Cause::Timeout,
             Self::Exception(_) => Cause::Exception,

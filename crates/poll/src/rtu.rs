@@ -4,12 +4,14 @@
 //! arrive in front of the answer. [`parse_response`] looks at the bytes so far and says what they are; [`Receiver`]
 //! drives it and throws away what is not the answer while the caller's timer keeps running.
 
-use crate::{Answer, Failure, Request};
+mod receiver;
+
+pub use receiver::Receiver;
+
+use crate::{Answer, Ask, Request, Values, WriteRequest};
 
 /// Longest frame of the protocol, in bytes.
 pub const FRAME_BYTES_MAX: usize = 256;
-/// More bytes than this without an answer are babble: the attempt is over.
-const BABBLE_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 const REQUEST_BYTES: usize = 8;
 const EXCEPTION_BYTES: usize = 5;
 
@@ -27,6 +29,45 @@ pub fn encode_request(request: &Request) -> [u8; REQUEST_BYTES] {
     let body = [request.unit, request.function.code(), address_high, address_low, count_high, count_low];
     let [crc_low, crc_high] = crc16(&body).to_le_bytes();
     [body[0], body[1], body[2], body[3], body[4], body[5], crc_low, crc_high]
+}
+
+/// The write as it goes on the wire.
+pub fn encode_write(request: &WriteRequest) -> Vec<u8> {
+    let mut frame = vec![request.unit, request.function_code()];
+    frame.extend(request.address.to_be_bytes());
+    match &request.values {
+        Values::Coil(on) => frame.extend([if *on { 0xFF } else { 0 }, 0]),
+        Values::Register(word) => frame.extend(word.to_be_bytes()),
+        Values::Coils(bits) => {
+            frame.extend((bits.len() as u16).to_be_bytes());
+            frame.push(bits.len().div_ceil(8) as u8);
+            let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+            frame.extend(bits.chunks(8).map(byte));
+        }
+        Values::Registers(words) => {
+            frame.extend((words.len() as u16).to_be_bytes());
+            frame.push((words.len() * 2) as u8);
+            frame.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+        }
+    }
+    frame.extend(crc16(&frame).to_le_bytes());
+    frame
+}
+
+/// What is asked, as it goes on the wire.
+pub fn encode(ask: &Ask) -> Vec<u8> {
+    match ask {
+        Ask::Read(request) => encode_request(request).to_vec(),
+        Ask::Write(request) => encode_write(request),
+    }
+}
+
+/// Bytes of the answer to whatever is asked, checksum included.
+pub fn answer_bytes(ask: &Ask) -> usize {
+    match ask {
+        Ask::Read(request) => response_bytes(request),
+        Ask::Write(_) => REQUEST_BYTES,
+    }
 }
 
 /// Bytes of the answer to this request, checksum included.
@@ -58,6 +99,14 @@ pub enum RtuFault {
         unit: u8,
         /// Length of the frame.
         bytes: usize,
+        /// It is the reply of a device, not the request of another master.
+        reply: bool,
+    },
+    /// The first `bytes` are our own request, which the line gives back: discard them, keep the timer running.
+    #[error("{bytes} bytes are the echo of the request")]
+    Echo {
+        /// Length of the request.
+        bytes: usize,
     },
     /// The first byte cannot begin any frame: discard it, keep the timer running.
     #[error("the first byte is noise")]
@@ -78,7 +127,7 @@ pub enum RtuFault {
 pub fn parse_response(request: &Request, bytes: &[u8]) -> Result<Answer, RtuFault> {
     let echo = encode_request(request);
     if bytes.starts_with(&echo) {
-        return Err(RtuFault::Foreign { unit: request.unit, bytes: REQUEST_BYTES });
+        return Err(RtuFault::Echo { bytes: REQUEST_BYTES });
     }
     let &[unit, function, ref rest @ ..] = bytes else {
         return Err(RtuFault::Incomplete);
@@ -102,6 +151,32 @@ pub fn parse_response(request: &Request, bytes: &[u8]) -> Result<Answer, RtuFaul
         return Err(if echo.starts_with(bytes) { RtuFault::Incomplete } else { RtuFault::Checksum });
     }
     Ok(answer(request, &frame[3..frame.len() - 2]))
+}
+
+/// Looks at the bytes received since the write was sent. The confirmation repeats address and value (functions 5 and 6)
+/// or address and count (15 and 16). `echo`: this line gives back what is sent, so that the first such frame is no
+/// confirmation yet.
+pub fn parse_confirmation(request: &WriteRequest, bytes: &[u8], echo: bool) -> Result<Answer, RtuFault> {
+    let sent = encode_write(request);
+    let mut expected = sent[..6].to_vec();
+    expected.extend(crc16(&expected).to_le_bytes());
+    if bytes.starts_with(&sent) && (echo || sent != expected) {
+        return Err(RtuFault::Echo { bytes: sent.len() });
+    }
+    if bytes.starts_with(&expected) {
+        return Ok(Answer::Written);
+    }
+    if expected.starts_with(bytes) || sent.starts_with(bytes) {
+        return Err(RtuFault::Incomplete);
+    }
+    if bytes[0] == request.unit && bytes.get(1) == Some(&(request.function_code() | 0x80)) {
+        return Err(exception(bytes));
+    }
+    match foreign(bytes) {
+        // The right beginning and no whole frame: noise has hit the confirmation.
+        RtuFault::Noise if expected[..2] == bytes[..2.min(bytes.len())] => Err(RtuFault::Checksum),
+        fault => Err(fault),
+    }
 }
 
 fn answer(request: &Request, payload: &[u8]) -> Answer {
@@ -139,21 +214,21 @@ fn unexpected_length(bytes: &[u8], echo: &[u8]) -> RtuFault {
 /// Whether the bytes begin with a whole frame of anybody, may still become one, or never will.
 fn foreign(bytes: &[u8]) -> RtuFault {
     let declared = bytes.get(2).map(|count| 5 + usize::from(*count));
-    let lengths: &[Option<usize>] = match bytes.get(1) {
+    let lengths: &[(Option<usize>, bool)] = match bytes.get(1) {
         // Reads: the reply declares its length; another master's request has eight bytes.
-        Some(1..=4) => &[declared, Some(REQUEST_BYTES)],
-        Some(5 | 6 | 15 | 16) => &[Some(REQUEST_BYTES)],
-        Some(0x81..=0xFF) => &[Some(EXCEPTION_BYTES)],
+        Some(1..=4) => &[(declared, true), (Some(REQUEST_BYTES), false)],
+        Some(5 | 6 | 15 | 16) => &[(Some(REQUEST_BYTES), false)],
+        Some(0x81..=0xFF) => &[(Some(EXCEPTION_BYTES), true)],
         None => return RtuFault::Incomplete,
         Some(_) => return RtuFault::Noise,
     };
     let mut fault = RtuFault::Noise;
-    for length in lengths {
+    for (length, reply) in lengths {
         match length {
             Some(length) if *length > FRAME_BYTES_MAX => {}
             Some(length) => match bytes.get(..*length) {
                 Some(frame) if is_whole(frame) => {
-                    return RtuFault::Foreign { unit: bytes[0], bytes: *length };
+                    return RtuFault::Foreign { unit: bytes[0], bytes: *length, reply: *reply };
                 }
                 Some(_) => {}
                 None => fault = RtuFault::Incomplete,
@@ -162,94 +237,6 @@ fn foreign(bytes: &[u8]) -> RtuFault {
         }
     }
     fault
-}
-
-/// Collects the bytes of one attempt until there is an answer or a reason to give up.
-#[derive(Debug, Clone)]
-pub struct Receiver {
-    request: Request,
-    bytes: Vec<u8>,
-    /// Bytes received in this attempt, discarded ones included.
-    received: usize,
-    foreign: Vec<u8>,
-    noise: bool,
-    strays: Vec<Vec<u8>>,
-}
-
-impl Receiver {
-    /// A receiver for the answer to this request; the line was flushed before it was sent.
-    pub fn new(request: Request) -> Self {
-        Self {
-            request,
-            bytes: Vec::new(),
-            received: 0,
-            foreign: Vec::new(),
-            noise: false,
-            strays: Vec::new(),
-        }
-    }
-
-    /// The same, where these packets may stand in front of a frame and mean nothing: the heartbeats and repeated
-    /// registrations of a DTU. They are never sought within a frame, whose bytes may look the same by chance.
-    pub fn skipping(mut self, strays: Vec<Vec<u8>>) -> Self {
-        self.strays = strays.into_iter().filter(|packet| !packet.is_empty()).collect();
-        self
-    }
-
-    /// Takes what arrived. `None`: keep waiting until the deadline of the request, then call [`Receiver::expire`].
-    pub fn push(&mut self, bytes: &[u8]) -> Option<Result<Answer, Failure>> {
-        self.received += bytes.len();
-        if self.received > BABBLE_BYTES_MAX {
-            return Some(Err(Failure::Malformed));
-        }
-        self.bytes.extend_from_slice(bytes);
-        loop {
-            match self.skip_stray() {
-                Some(true) => continue,
-                Some(false) => return None,
-                None => {}
-            }
-            match parse_response(&self.request, &self.bytes) {
-                Ok(answer) => return Some(Ok(answer)),
-                Err(RtuFault::Incomplete) => return None,
-                Err(RtuFault::Foreign { unit, bytes }) => {
-                    self.bytes.drain(..bytes);
-                    self.foreign.push(unit);
-                }
-                Err(RtuFault::Noise) => {
-                    self.bytes.remove(0);
-                    self.noise = true;
-                }
-                Err(RtuFault::Checksum) => return Some(Err(Failure::Checksum)),
-                Err(RtuFault::Malformed) => return Some(Err(Failure::Malformed)),
-                Err(RtuFault::Exception(code)) => return Some(Err(Failure::Exception(code))),
-            }
-        }
-    }
-
-    /// Drops a stray packet that the bytes begin with: true. False: they may still become one.
-    fn skip_stray(&mut self) -> Option<bool> {
-        let own = [self.request.unit, self.request.function.code()];
-        if self.bytes.is_empty() || self.bytes.starts_with(&own) {
-            return None;
-        }
-        if let Some(packet) = self.strays.iter().find(|packet| self.bytes.starts_with(packet)) {
-            self.bytes.drain(..packet.len());
-            return Some(true);
-        }
-        let begun = self.strays.iter().any(|packet| packet.starts_with(&self.bytes));
-        (begun && self.bytes[0] != own[0]).then_some(false)
-    }
-
-    /// What to report when the deadline has passed: silence, or a frame that never became whole.
-    pub fn expire(&self) -> Failure {
-        if self.bytes.is_empty() && !self.noise { Failure::Timeout } else { Failure::Malformed }
-    }
-
-    /// Unit ids of the whole frames that were discarded, for [`crate::Poller::handle_foreign`].
-    pub fn foreign(&self) -> &[u8] {
-        &self.foreign
-    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,16 @@ pub(crate) struct Task {
     pub(crate) served: u64,
     /// Block to begin with: moves on when a slot ended in silence, so that one mute block cannot hide the others.
     pub(crate) first: usize,
-    /// Per block: slots in a row without an answer while the device did answer others, and slots to leave it out.
-    mute: Vec<(u32, u32)>,
+    /// Per block: slots in a row without an answer while the device did answer others.
+    mute: Vec<Mute>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Mute {
+    times: u32,
+    /// Slots to leave the block out, and why.
+    skip: u32,
+    cause: Option<Cause>,
 }
 
 /// What has come in so far.
@@ -38,7 +46,7 @@ pub(crate) struct Slot {
 
 impl Task {
     pub(crate) fn new(device: usize, round: Round, now: u64) -> Self {
-        let mute = vec![(0, 0); round.blocks.len()];
+        let mute = vec![Mute::default(); round.blocks.len()];
         Self { device, round, due: now, slot: None, served: 0, first: 0, mute }
     }
 
@@ -47,10 +55,10 @@ impl Task {
     pub(crate) fn begin(&mut self, now: u64) -> u64 {
         let missed = now.saturating_sub(self.due) / self.round.interval_ms;
         self.due += (missed + 1) * self.round.interval_ms;
-        let left_out = |(_, skip): &mut (u32, u32)| {
-            let out = *skip > 0;
-            *skip = skip.saturating_sub(1);
-            out.then_some(Err(Cause::Timeout))
+        let left_out = |mute: &mut Mute| {
+            let out = mute.skip > 0;
+            mute.skip = mute.skip.saturating_sub(1);
+            out.then_some(Err(mute.cause.unwrap_or(Cause::Timeout)))
         };
         self.slot = Some(Slot {
             end: self.due,
@@ -73,15 +81,32 @@ impl Task {
         if let Some(slot) = &mut self.slot {
             slot.answered |= result.is_ok() || result == Err(Cause::Exception);
             slot.results[block] = Some(result);
-            self.mute[block] = (0, 0);
+            self.mute[block] = Mute::default();
         }
     }
 
-    /// A block stayed mute although the device is awake: it is left out for a while, longer each time.
+    /// A block stayed mute, or does not exist, although the device is awake: it is left out for a while, longer each time.
     pub(crate) fn settle_mute(&mut self, block: usize, cause: Cause) {
-        let times = self.mute[block].0 + 1;
+        let times = self.mute[block].times + 1;
         self.settle(block, Err(cause));
-        self.mute[block] = (times, (1 << times.min(6)) - 2);
+        self.mute[block] = Mute { times, skip: (1 << times.min(6)) - 2, cause: Some(cause) };
+    }
+
+    /// Asks for the block in parts from now on: without the gaps in it, or, if it has none, point by point. False if it
+    /// has only one part.
+    pub(crate) fn part(&mut self, block: usize) -> bool {
+        let before = self.round.blocks.len();
+        if !self.round.part(block) {
+            return false;
+        }
+        let more = self.round.blocks.len() - before;
+        self.mute.extend(vec![Mute::default(); more]);
+        if let Some(slot) = &mut self.slot {
+            slot.results.extend(vec![None; more]);
+            // The refusal was an answer.
+            slot.answered = true;
+        }
+        true
     }
 
     /// The samples that are complete and not out yet. Closes the slot after the last.

@@ -1,7 +1,7 @@
 //! Bounds what silence may cost a bus: a budget of airtime for devices that do not answer, and the state of the port.
 
 /// Lost time may be at most one tenth of all time.
-const SHARE: u64 = 10;
+pub(crate) const SHARE: u64 = 10;
 /// However much was lost at once, probing goes on after this long.
 const CLEAR_MS_MAX: u64 = 60_000;
 const DOWN_MS_MIN: u64 = 250;

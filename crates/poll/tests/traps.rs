@@ -86,7 +86,7 @@ fn trap_6_replies_carry_the_unit_id_that_was_asked_also_if_any_sensor_answers_to
     assert_eq!(encode_request(&identity).as_slice(), bytes("FF 03 07 D0 00 01 91 59"));
     // A Renke answers that question with its real id; polling must not take it for an answer of unit 255.
     let (unit, frame) = (1, "01 03 02 00 01 79 84");
-    let foreign = RtuFault::Foreign { unit, bytes: 7 };
+    let foreign = RtuFault::Foreign { unit, bytes: 7, reply: true };
     assert_eq!(parse_response(&identity, &bytes(frame)), Err(foreign));
 }
 

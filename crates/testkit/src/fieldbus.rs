@@ -124,6 +124,7 @@ impl Bus {
                 Some(Command::Samples(samples)) => {
                     rounds.push(Round { mono_ms: ether.now - self.zero, samples });
                 }
+                Some(Command::Write(..) | Command::Written(_)) => unreachable!("nobody writes in this world"),
                 Some(Command::Send(request, _)) => self.send(request, line, ether),
                 None => break,
             }

@@ -91,6 +91,7 @@ impl Plant {
                 .collect(),
             timeout_ms: TIMEOUT_MS,
             retries: 1,
+            priority: 0,
         };
         BusPlan { devices: (0..self.buses[bus].devices).map(device).collect(), pause_ms: 5, hold_off }
     }

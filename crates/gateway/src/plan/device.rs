@@ -61,7 +61,9 @@ impl Judge<'_> {
         });
         let points = self.points(d, device, profile, number, interval_ms, manifest);
         let timeout_ms = bus.timeout_ms.unwrap_or(TIMEOUT_DEFAULT_MS);
-        Some((id, DevicePlan { unit, profile: profile.clone(), points, timeout_ms, retries: RETRIES }))
+        let priority = device.priority.unwrap_or(0);
+        let profile = profile.clone();
+        Some((id, DevicePlan { unit, profile, points, timeout_ms, retries: RETRIES, priority }))
     }
 
     fn interval_ms(&mut self, place: &str, seconds: Option<f64>) -> Option<u32> {

@@ -50,6 +50,7 @@ fn points_are_grouped_by_interval_and_unknown_ones_left_out() {
             .into(),
         timeout_ms: 500,
         retries: 1,
+        priority: 0,
     };
     let found: Vec<_> = rounds(&device)
         .into_iter()
@@ -72,6 +73,7 @@ fn a_new_process_leaves_a_line_alone_until_no_reply_to_an_earlier_one_can_come()
             points: Vec::new(),
             timeout_ms: *timeout_ms,
             retries: 0,
+            priority: 0,
         };
         let devices = timeouts_ms.iter().map(device).collect();
         assert_eq!(BusPlan { devices, pause_ms: 0, hold_off }.settle_ms(), expected, "{timeouts_ms:?}");

@@ -19,7 +19,7 @@ fn device(unit: u8, profile: &Arc<Profile>, interval_ms: u32) -> DevicePlan {
     let point =
         |n: usize| PointPlan { point: u32::from(unit) * 100 + n as u32, profile_point: n, interval_ms };
     let points = (0..profile.points.len()).map(point).collect();
-    DevicePlan { unit, profile: profile.clone(), points, timeout_ms: 200, retries: 1 }
+    DevicePlan { unit, profile: profile.clone(), points, timeout_ms: 200, retries: 1, priority: 0 }
 }
 
 fn bus(devices: Vec<DevicePlan>) -> BusPlan {
@@ -102,8 +102,6 @@ fn one_device_is_read_with_one_request_and_keeps_its_phase() {
 #[test]
 fn missed_slots_are_skipped_and_said_once_not_bunched() {
     let mut poller = Poller::new(bus(vec![device(1, &profile("senseair-s8"), 1000)]), 0);
-    let plan_points = 2;
-    assert_eq!(poller.samples_waiting_max, ROUNDS_WAITING_MAX * plan_points);
     drain(&mut poller);
     poller.handle_answer(words(&[0, 0, 0, 400]), 50);
     drain(&mut poller);
@@ -191,7 +189,7 @@ fn an_exception_costs_its_block_only_and_a_mute_block_is_left_out_for_a_while() 
         vec![
             (A(20, words(&[700])), vec![Command::Samples(vec![good(100, 7.0)])]),
             (T(30), vec![ask(1, Holding, 0x12, 4)]),
-            (A(50, Err(Failure::Exception(2))), vec![refused]),
+            (A(50, Err(Failure::Exception(4))), vec![refused]),
             (T(60), vec![ask(1, Holding, 0x1E, 3)]),
             (A(260, Err(Failure::Timeout)), vec![]),
             (T(270), vec![ask(1, Holding, 0x1E, 3)]),
@@ -243,7 +241,7 @@ fn answers_of_the_wrong_length_or_kind_are_malformed_whatever_the_bus_library_sa
     poller.handle_answer(words(&[1, 2, 3]), 50);
     poller.handle_timeout(60);
     drain(&mut poller);
-    let broken = Command::Samples(vec![bad(100, Cause::Checksum), bad(101, Cause::Checksum)]);
+    let broken = Command::Samples(vec![bad(100, Cause::Malformed), bad(101, Cause::Malformed)]);
     play(&mut poller, vec![(A(110, Ok(Answer::Bits(vec![true; 2]))), vec![broken])]);
     assert_eq!(poller.stats().next().unwrap().malformed, 2);
 }
@@ -310,7 +308,7 @@ fn unread_samples_are_bounded() {
         .iter()
         .map(|command| if let Command::Samples(samples) = command { samples.len() } else { 0 })
         .sum();
-    assert_eq!((kept, poller.samples_waiting), (8, 0));
+    assert_eq!(kept, 8);
 }
 
 /// Runs a bus against a field from `from` to `to` and returns the samples with their times.
@@ -333,6 +331,7 @@ fn simulate(
                     answer = Some((now + after, result));
                 }
                 Command::Samples(some) => samples.extend(some.into_iter().map(|sample| (now, sample))),
+                Command::Write(..) | Command::Written(_) => panic!("nobody writes"),
             }
         }
         let wake = poller.poll_timeout().unwrap_or(u64::MAX);
@@ -419,17 +418,20 @@ proptest! {
             .collect();
         let mut poller = Poller::new(BusPlan { devices: devices.clone(), pause_ms: 5, hold_off }, 0);
         let is_dead = |unit: u8| unit != 1 && dead[usize::from(unit) % 8];
-        let mut step = 0;
+        let mut step = 0_u64;
         let samples = simulate(&mut poller, 0, 120_000, |request| {
             step += 1;
-            let kind = noise[step % noise.len()];
+            // Scattered, so that no rhythm of the noise can single out one device.
+            let roll = (step.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize;
+            let kind = noise[roll % noise.len()];
             if is_dead(request.unit) {
                 return (200, Err(Failure::Timeout));
             }
             match kind {
-                0 if step % 7 == 0 => (200, Err(Failure::Timeout)),
-                1 if step % 5 == 0 => (15, Err(Failure::Checksum)),
-                2 if step % 5 == 0 && request.unit != 1 => (15, Err(Failure::Exception(2))),
+                // Unit 1 is heard each time, be it garbled: whoever falls silent is held back with the dead ones.
+                0 if roll % 7 == 0 && request.unit != 1 => (200, Err(Failure::Timeout)),
+                1 if roll % 5 == 0 => (15, Err(Failure::Checksum)),
+                2 if roll % 5 == 0 && request.unit != 1 => (15, Err(Failure::Exception(2))),
                 _ => (12, words(&vec![17; request.count.into()])),
             }
         });

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Failure;
 use crate::Function;
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -109,19 +110,19 @@ fn what_is_not_the_answer_is_named() {
         (
             "a late reply of another length",
             "01 03 02 01 B4 B9 A3",
-            Some(RtuFault::Foreign { unit: 1, bytes: 7 }),
+            Some(RtuFault::Foreign { unit: 1, bytes: 7, reply: true }),
         ),
-        ("the echo", "01 03 00 00 00 02 C4 0B", Some(RtuFault::Foreign { unit: 1, bytes: 8 })),
+        ("the echo", "01 03 00 00 00 02 C4 0B", Some(RtuFault::Echo { bytes: 8 })),
         ("the echo on its way", "01 03 00 00 00", Some(RtuFault::Incomplete)),
         (
             "another function of the unit",
             "01 04 04 FF 33 02 22 BA E6",
-            Some(RtuFault::Foreign { unit: 1, bytes: 9 }),
+            Some(RtuFault::Foreign { unit: 1, bytes: 9, reply: true }),
         ),
         (
             "another master's request",
             "02 03 00 00 00 01 84 39",
-            Some(RtuFault::Foreign { unit: 2, bytes: 8 }),
+            Some(RtuFault::Foreign { unit: 2, bytes: 8, reply: false }),
         ),
         ("an exception", "01 83 02 C0 F1", Some(RtuFault::Exception(2))),
         ("an exception with a wrong checksum", "01 83 02 C0 F2", Some(RtuFault::Checksum)),
@@ -176,8 +177,9 @@ fn a_receiver_finds_the_answer_behind_echoes_noise_and_late_replies() {
     for (parts, foreign) in [
         (vec![answer.clone()], vec![]),
         (answer.iter().map(|byte| vec![*byte]).collect(), vec![]),
-        (vec![echo.clone(), answer.clone()], vec![1]),
-        (echo.iter().chain(&answer).map(|byte| vec![*byte]).collect(), vec![1]),
+        // An echo is no late reply: no hold-off may end because of it.
+        (vec![echo.clone(), answer.clone()], vec![]),
+        (echo.iter().chain(&answer).map(|byte| vec![*byte]).collect(), vec![]),
         (vec![late.clone(), answer.clone()], vec![1]),
         (vec![other.clone(), late.clone(), answer.clone()], vec![2, 1]),
         (vec![vec![0x00, 0x7F], answer.clone()], vec![]),
@@ -235,5 +237,82 @@ fn heartbeats_of_a_dtu_are_dropped_in_front_of_a_frame_and_never_within_one() {
         let mut receiver = Receiver::new(request).skipping(strays);
         let last = pieces.iter().map(|piece| receiver.push(piece)).last().unwrap();
         assert_eq!(last, answer, "{name}");
+    }
+}
+
+fn write(values: Values) -> WriteRequest {
+    WriteRequest { unit: 1, address: 0x13, values, timeout_ms: 100 }
+}
+
+#[test]
+fn writes_are_encoded_as_the_specification_prints_them() {
+    // Modbus Application Protocol V1.1b3, sections 6.5, 6.6, 6.11 and 6.12, with unit 1 and checksum; the relay frames are
+    // Waveshare's.
+    let bits = |text: &str| text.chars().map(|c| c == '1').collect();
+    for (request, expected) in [
+        (WriteRequest { address: 0xAC, ..write(Values::Coil(true)) }, "01 05 00 AC FF 00"),
+        (WriteRequest { address: 0, ..write(Values::Coil(true)) }, "01 05 00 00 FF 00"),
+        (write(Values::Coil(false)), "01 05 00 13 00 00"),
+        (WriteRequest { address: 1, ..write(Values::Register(3)) }, "01 06 00 01 00 03"),
+        (write(Values::Coils(bits("1011001110"))), "01 0F 00 13 00 0A 02 CD 01"),
+        (
+            WriteRequest { address: 1, ..write(Values::Registers(vec![0x0A, 0x0102])) },
+            "01 10 00 01 00 02 04 00 0A 01 02",
+        ),
+        (write(Values::Registers(vec![])), "01 10 00 13 00 00 00"),
+    ] {
+        assert_eq!(encode_write(&request), with_crc(expected), "{request:?}");
+    }
+    assert_eq!(encode_write(&WriteRequest { address: 0, ..write(Values::Coil(true)) })[6..], [0x8C, 0x3A]);
+}
+
+#[test]
+fn a_write_is_confirmed_by_its_own_confirmation_only_also_on_a_line_that_echoes() {
+    let coil = write(Values::Coil(true));
+    let words = write(Values::Registers(vec![7, 8]));
+    let same = encode_write(&coil);
+    let echo = encode_write(&words);
+    let counted = with_crc("01 10 00 13 00 02");
+    let late = with_crc("01 03 02 01 B4");
+    let mut broken = counted.clone();
+    broken[5] ^= 4;
+    let written = || Some(Ok(Answer::Written));
+    for (name, request, echoing, parts, expected) in [
+        ("coil", &coil, false, vec![same.clone()], written()),
+        ("coil, its echo", &coil, true, vec![same.clone()], None),
+        ("coil, echo and confirmation", &coil, true, vec![same.clone(), same.clone()], written()),
+        ("coil, in pieces", &coil, true, same.iter().chain(&same).map(|b| vec![*b]).collect(), written()),
+        ("coil, other value", &coil, false, vec![with_crc("01 05 00 13 00 00")], None),
+        ("coil, other unit", &coil, false, vec![with_crc("02 05 00 13 FF 00")], None),
+        ("words", &words, false, vec![counted.clone()], written()),
+        ("words, echo", &words, false, vec![echo.clone()], None),
+        (
+            "words, echo and confirmation",
+            &words,
+            true,
+            vec![[echo.clone(), counted.clone()].concat()],
+            written(),
+        ),
+        (
+            "words, in pieces",
+            &words,
+            false,
+            echo.iter().chain(&counted).map(|b| vec![*b]).collect(),
+            written(),
+        ),
+        (
+            "words, behind a late reply and noise",
+            &words,
+            false,
+            vec![late, vec![0], counted.clone()],
+            written(),
+        ),
+        ("words, other count", &words, false, vec![with_crc("01 10 00 13 00 01")], None),
+        ("words, damaged", &words, false, vec![broken], Some(Err(Failure::Checksum))),
+        ("words, refused", &words, false, vec![with_crc("01 90 03")], Some(Err(Failure::Exception(3)))),
+    ] {
+        let mut receiver = Receiver::new(request.clone()).on_echoing_line(echoing);
+        let found = parts.iter().find_map(|part| receiver.push(part));
+        assert_eq!(found, expected, "{name}");
     }
 }

@@ -157,6 +157,7 @@ export const en: Record<Key, string> = {
   "cause.bus_overrun": "bus too busy",
   "cause.not_a_number": "not a number",
   "cause.preparation": "preparation failed",
+  "cause.malformed": "answer of a wrong form",
   "cause.not_received": "not received",
   "cause.evicted": "spool full",
   "cause.damaged": "card damaged",

@@ -155,6 +155,7 @@ export const zh = {
   "cause.bus_overrun": "总线繁忙",
   "cause.not_a_number": "读数无效",
   "cause.preparation": "预读失败",
+  "cause.malformed": "应答格式不符",
   "cause.not_received": "未收到数据",
   "cause.evicted": "断网过久，缓存写满",
   "cause.damaged": "存储卡损坏",
