@@ -3,6 +3,7 @@
 mod admit;
 mod backend;
 mod board;
+mod compaction;
 mod ledger;
 mod link;
 mod parts;

@@ -12,6 +12,7 @@ use sitian_api::Zone;
 use sitian_model::ConfigFault;
 use sitian_mqtt::{LinkSettings, SectionFault};
 use sitian_profile::{Catalogue, catalogue_text};
+use sitian_series::{Class, Retention};
 use sitian_settings::{Loaded, load_file};
 use sitian_supervision::{Territory, territory};
 
@@ -27,6 +28,8 @@ pub struct Parts {
     pub link: LinkSettings,
     /// The store's file.
     pub storage: PathBuf,
+    /// How long what is kept.
+    pub retention: Retention,
     /// The tree.
     pub territory: Arc<Territory>,
     /// The alert rules.
@@ -99,6 +102,7 @@ impl Judge<'_> {
                 "use an IANA name such as Asia/Shanghai",
             );
         }
+        let retention = self.retention();
         let catalogue = self.keep_all(Catalogue::parse("measurements.toml", catalogue_text()));
         let territory = self.territory();
         let rules = match (&catalogue, &territory) {
@@ -111,12 +115,36 @@ impl Judge<'_> {
             broker: broker?,
             link: link?,
             storage: self.folder.join(&settings.storage.path),
+            retention: retention?,
             territory: Arc::new(territory?),
             rules: Arc::new(rules?),
             catalogue: Arc::new(catalogue?),
             zone: zone?,
             start_grace: Duration::from_secs(settings.alert.start_grace_s.into()),
         })
+    }
+
+    fn retention(&mut self) -> Option<Retention> {
+        let section = &self.loaded.value.storage.retention;
+        let days = |days: u32| (days > 0).then_some(days);
+        let retention = Retention {
+            raw_days: days(section.raw_days),
+            hourly_days: days(section.hourly_days),
+            daily_days: days(section.daily_days),
+            day_offset_ms: 0,
+        };
+        if let Err(fault) = retention.check() {
+            let key = match fault.coarse {
+                Class::Raw => "storage.retention.raw_days",
+                Class::Hourly => "storage.retention.hourly_days",
+                Class::Daily => "storage.retention.daily_days",
+            };
+            let what =
+                format!("{key}: {} days are fewer than those of {}", fault.coarse_days, fault.fine.word());
+            self.fault(key, what, "keep it at least as long as the finer class, or 0 for ever");
+            return None;
+        }
+        Some(retention)
     }
 
     fn territory(&mut self) -> Option<Territory> {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use sitian_api::{Live, Presenter, Settings as ApiSettings};
 use sitian_broker::{Broker, BrokerSettings};
 use sitian_mqtt::Link;
+use sitian_series::Retention;
 use sitian_settings::Faults;
 use sitian_store_embedded::Store;
 use sitian_telemetry::{BUILD, Format};
@@ -14,9 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
-use crate::admit::{Admission, Ask};
+use crate::admit::{Admission, Ask, now};
 use crate::backend::Centre;
 use crate::board::Board;
+use crate::compaction::Compaction;
 use crate::link::{self, Outlet};
 use crate::parts::Parts;
 use crate::settings::Source;
@@ -44,6 +46,9 @@ async fn serve(parts: Parts) -> Result<()> {
     }
     let broker = parts.broker.map(|listen| Broker::start(BrokerSettings { listen })).transpose()?;
     let store = Store::open(&parts.storage)?;
+    // Days of the daily class are those of the people who look at them.
+    let day_offset_ms = -parts.zone.offset_ms(now());
+    let compaction = Compaction::start(&store, Retention { day_offset_ms, ..parts.retention })?;
 
     let presenter =
         Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
@@ -100,6 +105,7 @@ async fn serve(parts: Parts) -> Result<()> {
     // Refused only if the thread is gone already.
     let _ = asks.send(Ask::End).await;
     let joined = tokio::task::spawn_blocking(move || admitting.join()).await;
+    tokio::task::spawn_blocking(|| compaction.end()).await?;
     drop(broker);
     if !asked_to_end || !matches!(joined, Ok(Ok(()))) {
         bail!("go on: the admission thread ended by itself, see the log");

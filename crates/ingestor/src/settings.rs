@@ -66,6 +66,16 @@ pub struct BrokerSection {
 #[serde(deny_unknown_fields)]
 pub struct StorageSection {
     pub path: PathBuf,
+    pub retention: RetentionSection,
+}
+
+/// Days; 0 is for ever.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    pub raw_days: u32,
+    pub hourly_days: u32,
+    pub daily_days: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -13,9 +13,21 @@ pub(crate) const ROWS_MAX: usize = 8_192;
 /// touch a moment need not look further back.
 pub(crate) const SPAN_MS_MAX: i64 = 31 * 86_400_000;
 
+/// A chunk with so many rows is left alone by compaction. The index `chunk_small` of the schema says the same.
+pub(crate) const FULL_ROWS: u32 = ROWS_MAX as u32 / 2;
+
 const LAYOUT: u8 = 1;
-/// Effort of the compressor, 0 to 12. Fresh chunks are rewritten when they are compacted, so speed counts more here.
+/// Effort of the compressor, 0 to 12.
 const LEVEL: usize = 4;
+
+/// How a chunk is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Fast: it is rewritten when it is compacted.
+    Fresh,
+    /// Small: it stays.
+    Lasting,
+}
 
 /// Why bytes are no chunk or no journal entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,13 +105,17 @@ pub(crate) fn pieces(rows: &[Kept]) -> impl Iterator<Item = &[Kept]> {
 }
 
 /// The bytes of ordered rows, at most [`ROWS_MAX`].
-pub(crate) fn encode(rows: &[Kept]) -> Result<Vec<u8>, CodecError> {
+pub(crate) fn encode(rows: &[Kept], effort: Effort) -> Result<Vec<u8>, CodecError> {
     let values: Vec<f64> = rows.iter().filter_map(Kept::value).collect();
     let at: Vec<i64> = rows.iter().map(|row| row.at).collect();
     let seq: Vec<u64> = rows.iter().map(|row| row.seq).collect();
     let stepwise =
         ChunkConfig::default().with_compression_level(LEVEL).with_delta_spec(DeltaSpec::TryConsecutive(1));
-    let plain = ChunkConfig::default().with_compression_level(LEVEL);
+    let spec = match effort {
+        Effort::Fresh => DeltaSpec::NoOp,
+        Effort::Lasting => DeltaSpec::Auto,
+    };
+    let values_config = ChunkConfig::default().with_compression_level(LEVEL).with_delta_spec(spec);
     let compressed = |result: Result<Vec<u8>, pco::errors::PcoError>| {
         result.map_err(|error| CodecError::Compress(error.to_string()))
     };
@@ -115,7 +131,7 @@ pub(crate) fn encode(rows: &[Kept]) -> Result<Vec<u8>, CodecError> {
         out.extend_from_slice(&column);
     }
     if !values.is_empty() {
-        out.extend_from_slice(&compressed(simple_compress(&values, &plain))?);
+        out.extend_from_slice(&compressed(simple_compress(&values, &values_config))?);
     }
     seal(&mut out);
     Ok(out)
@@ -203,16 +219,18 @@ mod tests {
     fn rows_read_back_from_their_bytes() {
         for n in [0, 1, 2, 3, 50, 1_000, ROWS_MAX] {
             let rows = walk(n);
-            let blob = encode(&rows).unwrap();
-            assert_eq!(decode(&blob).unwrap(), rows, "{n}");
+            for effort in [Effort::Fresh, Effort::Lasting] {
+                let blob = encode(&rows, effort).unwrap();
+                assert_eq!(decode(&blob).unwrap(), rows, "{n} {effort:?}");
+            }
         }
         let silent: Vec<_> = walk(10).into_iter().map(|row| Kept { value: 0.0, code: 132, ..row }).collect();
-        assert_eq!(decode(&encode(&silent).unwrap()).unwrap(), silent);
+        assert_eq!(decode(&encode(&silent, Effort::Lasting).unwrap()).unwrap(), silent);
     }
 
     #[test]
     fn every_changed_byte_and_every_cut_is_noticed() {
-        let blob = encode(&walk(60)).unwrap();
+        let blob = encode(&walk(60), Effort::Fresh).unwrap();
         for place in 0..blob.len() {
             let mut changed = blob.clone();
             changed[place] ^= 0x10;

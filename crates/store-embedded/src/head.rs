@@ -54,6 +54,13 @@ impl Head {
         }
     }
 
+    /// Corrects the newest row of a point, if it is this one.
+    pub(crate) fn correct_latest(&mut self, point: u32, row: Kept) {
+        if let Some(latest) = self.latest.get_mut(&point).filter(|latest| latest.key() == row.key()) {
+            *latest = row;
+        }
+    }
+
     pub(crate) fn latest(&self, point: u32) -> Option<&Kept> {
         self.latest.get(&point)
     }

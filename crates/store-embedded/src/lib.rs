@@ -11,6 +11,9 @@
 //!      └─────────────┬──────────────┘                                   │
 //!                    │ seal, a slice at a time                           │
 //!            journal ─┴─► chunk (compressed columns) ◄───────────────────┘ 2. snapshot of the file, merge by key
+//!                          │      ▲ join small ones                        where an hour suffices: hours, not rows
+//!                          ▼      │ Compactor, a point at a time
+//!                        hours ───┴──► faded: hours, then days, of rows no longer kept
 //! ```
 //!
 //! Invariants:
@@ -19,6 +22,11 @@
 //! - Rows are in the journal or in chunks; rows of one commit leave the head only after the file has them in chunks.
 //!   A query copies the head *before* it looks at the file, so it can meet a row twice and drops the double by natural
 //!   key, but can never miss one.
+//! - Chunks and their hours are written together: roll-ups are never behind, and late or re-decoded rows need no repair.
+//!   Windows come from hours where a chunk is alone in its time, from merged rows where it is not.
+//! - A step of the compaction replaces chunks by chunks that hold the same rows, in one transaction. A crash leaves the
+//!   old ones or the new ones. It reads one chunk behind the other: its memory does not grow with the store.
+//! - A correction rewrites its row in the transaction that keeps what the row said before.
 //! - The head holds at most the seal limit, one slice and one commit: memory does not grow with the store.
 //! - Nothing here decides: numbers, watermarks and episodes come from `ingest` and `alert`. The room knows no MQTT, no
 //!   HTTP and no wall clock; it measures only how long its journal has waited.
@@ -26,14 +34,17 @@
 //! # The file
 //!
 //! `sitian.db` with `-wal` and `-shm` beside it while open, and `sitian.db.lock`, held while a process writes. Its
-//! `application_id` is `SITN`, its `user_version` the schema; `src/schema/v1.sql` is the schema, column by column.
+//! `application_id` is `SITN`, its `user_version` the schema; `src/schema/v1.sql`, `v2.sql` … are its
+//! scripts, column by column, run one behind the other. A store of every released schema is kept in `tests/golden/store`.
 //!
 //! ```text
 //!  gateway ◄─ point          names and descriptions      watermark   how far each epoch has come
 //!     ▲                                                  gap         what will never come, and why
 //!     ├── manifest ◄─ epoch ◄────────────────────────────┘ quarantine  bytes that nobody understood, whole
 //!     └── incident            what people should know    meta        where an unfinished sealing stands
-//!  journal ──► chunk          readings                   latest      newest sealed row of each point
+//!  journal ──► chunk ◄─ hours readings and their hours   latest      newest sealed row of each point
+//!              faded          hours and days of readings that are no longer kept
+//!  correction                 what rows said before      set_aside   bytes that a repair found unreadable
 //!  episode, alert_log         alerts and their history   alert_state, mark   the alert engine's memory
 //! ```
 //!
@@ -65,22 +76,35 @@
 //!
 //!  4 journal.marks  empty, or
 //!                   │ n marks: z point less the one before, 1 B (1 newest, 2 data), z ms each less the time before
+//!
+//!  5 hours.body     windows of the rows of a chunk, ordered by time; faded.body: of rows that are gone
+//!                   │ n hours in a window: 1 or 24 │ n windows │ 1 B decimals d (255: none)
+//!                   │ per window: z hour since 1970 less the one before │ n good │ n uncertain
+//!                   │   n kinds of bad rows: quality code 1 B, n rows
+//!                   │   with values, d ≤ 6: whole numbers of 10⁻ᵈ: z first less the last before, z last less first,
+//!                   │     z first less min, z max less first, z sum less first × count, z increase
+//!                   │   with values, d = 255: f64 LE: first, last, min, max, sum, increase
 //! ```
 //!
-//! A chunk's statistics (`good`, `uncertain`, `bad`, `min`, `max`, `sum`, `first`, `last`) are columns, so that windows
-//! can later be answered without reading it. Chunks of one point may overlap where data came late; compaction may
-//! replace any set of chunks of a point by others that hold the same rows. A chunk spans at most 31 days, so the chunks
+//! A chunk's statistics (`good`, `uncertain`, `bad`, `min`, `max`, `sum`, `first`, `last`) are columns by which it is
+//! verified. Chunks of fewer than 64 rows have no hours: reading them is as quick. Chunks of one point may overlap where
+//! data came late; compaction joins them, and eight of a size, until they have 4,096 to 8,192 rows. A chunk spans at most 31 days, so the chunks
 //! that touch a moment start at most 31 days before it.
 //!
-//! Reading order: `transaction`, `store` and `store/seal` (writing); `reader` and `merge` (reading); `head`; `chunk`,
-//! `journal`, `marks`, `manifest`, `varint` (bytes); `registry`, `alerts` (tables); `schema`, `lock`, `fault`.
+//! Reading order: `transaction`, `store` and `store/seal` (writing); `reader`,
+//! `reader/windows` and `merge` (reading); `shelf` (tables of chunks), `compaction`, `corrections`; `head`; `chunk`,
+//! `hours`, `journal`, `marks`, `manifest`, `decimal`, `varint` (bytes); `registry`, `alerts` (tables); `schema`, `lock`, `fault`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
 mod chunk;
+mod compaction;
+mod corrections;
+mod decimal;
 mod fault;
 mod head;
+mod hours;
 mod journal;
 mod kept;
 mod lock;
@@ -90,11 +114,14 @@ mod merge;
 mod reader;
 mod registry;
 mod schema;
+mod shelf;
 mod store;
 mod transaction;
 mod varint;
 
 pub use alerts::{EpisodeFilter, LogLine, PhaseFilter};
+pub use compaction::{Compactor, Progress};
+pub use corrections::{Correction, CorrectionStored};
 pub use fault::StoreError;
 pub use reader::Reader;
 pub use registry::{GapStored, IncidentStored, ListFilter, QuarantineStored};

@@ -2,20 +2,23 @@
 
 use std::sync::{Arc, PoisonError};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use sitian_alert::Episode;
 use sitian_ingest::{EpochEntry, Restored};
-use sitian_model::{PointNo, Row, Span, Timestamp};
-use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold};
+use sitian_model::{PointNo, Row, Span};
+use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window};
 
 use crate::alerts::{self, EpisodeFilter, LogLine};
-use crate::chunk::{self, SPAN_MS_MAX};
+use crate::corrections::{self, Corrected, CorrectionStored};
 use crate::fault::StoreError;
 use crate::kept::Kept;
 use crate::merge::Merge;
 use crate::registry::{self, GapStored, IncidentStored, ListFilter, QuarantineStored};
 use crate::schema;
+use crate::shelf;
 use crate::store::Shared;
+
+mod windows;
 
 /// Connections kept open between queries.
 const IDLE_MAX: usize = 8;
@@ -134,8 +137,16 @@ impl Reader {
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands the rows of a point from `from` up to `to` (excluded) to `each`, in order and each once, until it says
-    /// stop by returning false.
+    /// Corrections of a point's rows in a span, oldest first, with what the rows said before.
+    ///
+    /// # Errors
+    /// As [`Self::restored`].
+    pub fn corrections(&self, point: PointNo, span: Span) -> Result<Vec<CorrectionStored>, StoreError> {
+        self.with(|connection| corrections::list(connection, point, span.from.0, span.to.0))
+    }
+
+    /// Hands the rows of a point inside a span to `each`, in order and each once, until it says stop by returning
+    /// false.
     ///
     /// The head is copied before the snapshot of the file is taken. Rows that are sealed in between are met twice and
     /// reported once; rows can never be missed, because they leave the head only after the file has them.
@@ -145,27 +156,21 @@ impl Reader {
         span: Span,
         mut each: impl FnMut(&Kept) -> bool,
     ) -> Result<(), StoreError> {
-        let Span { from, to } = span;
-        if from >= to {
+        if span.from >= span.to {
             return Ok(());
         }
-        let head = self.shared.head().between(point.0, from.0, to.0);
+        let (from, to) = (span.from.0, span.to.0);
+        let head = self.shared.head().between(point.0, from, to);
         self.with(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT id, start_ms, body FROM chunk
-                 WHERE point = ?1 AND start_ms >= ?2 AND start_ms < ?3 AND end_ms >= ?4 ORDER BY start_ms",
-            )?;
-            let reach = from.0.saturating_sub(SPAN_MS_MAX);
-            let mut lines = statement.query(params![point.0, reach, to.0, from.0])?;
+            let corrected = Corrected::between(connection, point.0, from, to)?;
+            let mut each = |row: &Kept| each(&corrected.apply(*row));
             let mut merge = Merge::new(head);
-            while let Some(line) = lines.next()? {
-                let (id, start_ms): (i64, i64) = (line.get(0)?, line.get(1)?);
-                if !merge.drain_before(start_ms, &mut each) {
+            for chunk in shelf::list(connection, point.0, from, to)? {
+                if !merge.drain_before(chunk.start_ms, &mut each) {
                     return Ok(());
                 }
-                let rows = chunk::decode(line.get_ref(2)?.as_blob().unwrap_or_default())
-                    .map_err(|e| StoreError::damaged(format!("chunk {id} of point {}: {e}", point.0)))?;
-                merge.add(rows.into_iter().filter(|row| (from.0..to.0).contains(&row.at)));
+                let rows = shelf::rows(connection, point.0, chunk.id)?;
+                merge.add(rows.into_iter().filter(|row| (from..to).contains(&row.at)));
             }
             merge.drain(&mut each);
             Ok(())
@@ -204,16 +209,12 @@ impl Series for Reader {
     }
 
     fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
-        let mut fold = WindowFold::new(query)?;
-        let count = |row: &Kept| {
-            fold.observe(Timestamp(row.at), row.value(), row.quality());
-            true
-        };
-        self.rows(query.point, query.reach(), count).map_err(engine)?;
-        Ok(fold.finish()?)
+        let head = self.shared.head().between(query.point.0, query.reach().from.0, query.reach().to.0);
+        // A query that cannot be answered is no fault of the file: it is taken out of the snapshot as it is.
+        self.with(|connection| Ok(windows::count(connection, query, head))).map_err(engine)?
     }
 }
 
-fn engine(error: StoreError) -> SeriesError {
+pub(crate) fn engine(error: StoreError) -> SeriesError {
     SeriesError::Engine(Box::new(error))
 }

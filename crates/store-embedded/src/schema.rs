@@ -10,7 +10,7 @@ use crate::lock::beside;
 /// "SITN": tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x5349_544E;
 /// One script per schema version, from 1 on.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 const BUSY_MS: u64 = 5_000;
 /// Files up to this size are checked page by page when they are opened: about a second for all of it.
 const CHECKED_BYTES_MAX: u64 = 512 << 20;
@@ -31,6 +31,20 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Opens the file for a second writer of the same process, whose transactions replace what is durable by what says the
+/// same: they need no sync of their own, the next commit brings it.
+pub(crate) fn second_writer(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 2_000)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     Ok(connection)
 }
 

@@ -1,15 +1,16 @@
 //! The writer: opens the file, commits transactions, and keeps the head that readers share.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Row as Line, TransactionBehavior, params};
 use sitian_alert::Delta;
 use sitian_ingest::Effect;
 use sitian_model::Row;
-use sitian_series::{Append, AppendError, Refused};
+use sitian_series::{Append, AppendError, Refused, Retention};
 
+use crate::compaction::Compactor;
 use crate::fault::StoreError;
 use crate::head::Head;
 use crate::kept::{Kept, known_code};
@@ -47,6 +48,8 @@ impl Default for SealLimits {
 pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     head: RwLock<Head>,
+    /// Held by whoever writes into the file: a commit, a slice of a sealing, a step of the compaction.
+    writing: Mutex<()>,
     /// Connections that readers have opened and do not use at the moment.
     pub(crate) idle: Mutex<Vec<Connection>>,
 }
@@ -54,6 +57,11 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn head(&self) -> RwLockReadGuard<'_, Head> {
         self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the right to write: in memory, not in the file, whose waiting is clumsy.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn head_mut(&self) -> RwLockWriteGuard<'_, Head> {
@@ -93,7 +101,12 @@ impl Store {
     pub fn open_with(path: &Path, limits: SealLimits) -> Result<Self, StoreError> {
         let lock = Lock::take(path)?;
         let connection = schema::writer(path)?;
-        let shared = Shared { path: path.to_owned(), head: RwLock::default(), idle: Mutex::new(Vec::new()) };
+        let shared = Shared {
+            path: path.to_owned(),
+            head: RwLock::default(),
+            writing: Mutex::default(),
+            idle: Mutex::new(Vec::new()),
+        };
         let mut store = Self {
             marks: Marks::load(&connection)?,
             connection,
@@ -132,6 +145,7 @@ impl Store {
             rows(&transaction.effects).map(|row| (row.point.0, Kept::of(row))).collect();
         let state = &transaction.alert_state;
 
+        let turn = self.shared.turn();
         let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for effect in &transaction.effects {
             registry::write(&sql, effect)?;
@@ -143,6 +157,7 @@ impl Store {
         let alert_cursors = alerts::write(&sql, &transaction.alerts, transaction.at)?;
         alerts::write_states(&sql, &state.states)?;
         sql.commit()?;
+        drop(turn);
 
         self.marks.note(&state.marks);
         if !rows.is_empty() || !state.marks.is_empty() {
@@ -153,6 +168,28 @@ impl Store {
             head.insert(point, row);
         }
         Ok(Committed { alert_cursors })
+    }
+
+    /// The parts that a correction writes with.
+    pub(crate) fn writing(&mut self) -> (Arc<Shared>, &mut Connection) {
+        (Arc::clone(&self.shared), &mut self.connection)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Takes note of a durable correction.
+    pub(crate) fn note_correction(&mut self, point: u32, row: Kept) {
+        self.shared.head_mut().correct_latest(point, row);
+    }
+
+    /// What joins chunks and lets them fade, to be stepped now and then, from whatever thread. There is at most one.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn compactor(&self, retention: Retention) -> Result<Compactor, StoreError> {
+        Compactor::new(Arc::clone(&self.shared), retention)
     }
 
     fn count_journal(&mut self, rows: usize) {

@@ -1,11 +1,12 @@
 //! The engine on real files passes the contract of the port.
 
-use sitian_model::Row;
+use sitian_model::{Row, Timestamp};
 use sitian_series::contract::{Engine, suite};
-use sitian_series::{Append, AppendError, Refused};
-use sitian_store_embedded::{Reader, SealLimits, Store};
+use sitian_series::{Append, AppendError, Refused, Retention};
+use sitian_store_embedded::{Compactor, Progress, Reader, SealLimits, Store};
 
 struct OnDisk {
+    compactor: Compactor,
     store: Store,
     _folder: tempfile::TempDir,
 }
@@ -14,7 +15,8 @@ impl OnDisk {
     fn new(limits: SealLimits) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the store");
         let store = Store::open_with(&folder.path().join("sitian.db"), limits).expect("the store opens");
-        Self { store, _folder: folder }
+        let compactor = store.compactor(Retention::default()).expect("a second connection");
+        Self { compactor, store, _folder: folder }
     }
 }
 
@@ -29,6 +31,7 @@ impl Engine for OnDisk {
 
     fn settle(&mut self) {
         self.store.seal().expect("the journal is sealed");
+        while self.compactor.step(Timestamp(0)).expect("a step of the compaction") != Progress::Idle {}
     }
 
     fn reader(&self) -> Reader {

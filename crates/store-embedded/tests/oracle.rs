@@ -4,20 +4,22 @@ use proptest::prelude::*;
 use sitian_ingest::Effect;
 use sitian_model::{Cause, EpochNo, PointNo, Quality, Row, Timestamp};
 use sitian_series::contract::{Reference, alike, span};
-use sitian_series::{AggregateQuery, Append, Extras, RangeQuery, Series};
-use sitian_store_embedded::{SealLimits, Store, Transaction};
+use sitian_series::{AggregateQuery, Append, Extras, RangeQuery, Retention, Series};
+use sitian_store_embedded::{Correction, Progress, SealLimits, Store, Transaction};
 
 #[derive(Debug, Clone)]
 enum Step {
     Commit(Vec<Row>),
     Maintain,
     Seal,
+    Compact,
+    Correct(Row, f64),
     Restart,
 }
 
 /// A natural key names one reading, so everything else follows from it.
 fn row() -> impl Strategy<Value = Row> {
-    (0u32..4, 0i64..60, 0u32..3, 0u64..4).prop_map(|(point, minute, epoch, seq)| {
+    (0u32..4, 0i64..200, 0u32..3, 0u64..4).prop_map(|(point, minute, epoch, seq)| {
         let n = minute as u64 * 31 + u64::from(epoch) * 7 + seq + u64::from(point);
         let (value, quality) = match n % 7 {
             0 => (None, Quality::Bad(Cause::Timeout)),
@@ -31,9 +33,11 @@ fn row() -> impl Strategy<Value = Row> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => prop::collection::vec(row(), 1..30).prop_map(Step::Commit),
+        6 => prop::collection::vec(row(), 1..120).prop_map(Step::Commit),
         2 => Just(Step::Maintain),
         1 => Just(Step::Seal),
+        2 => Just(Step::Compact),
+        1 => (row(), -9.0..9.0).prop_map(|(row, value)| Step::Correct(row, value)),
         1 => Just(Step::Restart),
     ]
 }
@@ -60,12 +64,16 @@ fn compare(store: &Store, reference: &Reference, from: i64, to: i64, limit: usiz
             window_ms: 420_000,
             offset_ms: 60_000,
             interval_ms: None,
-            extras: Extras::default(),
+            extras: Extras { increase: true, ..Extras::default() },
         };
-        let (found, expected) = (reader.aggregate(&query), reference.aggregate(&query));
-        let (found, expected) = (found.expect("aggregate"), expected.expect("aggregate"));
-        assert_eq!(found.len(), expected.len());
-        assert!(found.iter().zip(&expected).all(|(a, b)| alike(a, b)), "{query:?}: {found:?} {expected:?}");
+        let hours = AggregateQuery { window_ms: 3_600_000, ..query.clone() };
+        for query in [query, hours] {
+            let (found, expected) = (reader.aggregate(&query), reference.aggregate(&query));
+            let (found, expected) = (found.expect("aggregate"), expected.expect("aggregate"));
+            assert_eq!(found.len(), expected.len());
+            let same = found.iter().zip(&expected).all(|(a, b)| alike(a, b));
+            assert!(same, "{query:?}: {found:?} {expected:?}");
+        }
     }
 }
 
@@ -77,7 +85,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..25),
         seal_rows in 1usize..60,
         slice_rows in 1usize..20,
-        (from, length, limit) in (-2i64..62, 0i64..64, 1usize..40),
+        (from, length, limit) in (-2i64..202, 0i64..204, 1usize..40),
     ) {
         let folder = tempfile::tempdir().expect("a folder for the store");
         let path = folder.path().join("sitian.db");
@@ -93,6 +101,16 @@ proptest! {
                 }
                 Step::Maintain => drop(store.maintain().expect("maintains")),
                 Step::Seal => store.seal().expect("seals"),
+                Step::Compact => {
+                    let mut compactor = store.compactor(Retention::default()).expect("a second connection");
+                    while compactor.step(Timestamp(0)).expect("compacts") != Progress::Idle {}
+                }
+                Step::Correct(row, value) => {
+                    let row = Row { value: Some(value), quality: Quality::Good, ..row };
+                    let (by, note, at) = ("oracle".to_owned(), String::new(), Timestamp(1));
+                    let made = store.correct(&Correction { row, by, note, at }).expect("corrects");
+                    assert_eq!(made, reference.correct(&row), "{row:?}");
+                }
                 Step::Restart => {
                     drop(store);
                     store = Store::open_with(&path, limits).expect("opens again");
@@ -100,6 +118,6 @@ proptest! {
             }
             compare(&store, &reference, from, from + length, limit);
         }
-        compare(&store, &reference, -10, 100, 1_000);
+        compare(&store, &reference, -10, 300, 1_000);
     }
 }

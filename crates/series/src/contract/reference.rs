@@ -21,6 +21,18 @@ impl Reference {
     }
 }
 
+impl Reference {
+    /// Replaces a row by one with the same natural key. False if there is none.
+    pub fn correct(&self, new: &Row) -> bool {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = rows.binary_search_by_key(&(new.point, Cursor::of(new)), |r| (r.point, Cursor::of(r)));
+        place.is_ok_and(|place| {
+            rows[place] = *new;
+            true
+        })
+    }
+}
+
 impl Append for Reference {
     fn append(&mut self, new: &[Row]) -> Result<Vec<Refused>, AppendError> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,9 +14,10 @@ use std::collections::VecDeque;
 use rusqlite::{Connection, OptionalExtension, Transaction as Sql, TransactionBehavior, params};
 
 use super::Store;
-use crate::chunk::{self, Stats};
+use crate::chunk::Effort;
 use crate::fault::StoreError;
 use crate::kept::Kept;
+use crate::shelf;
 
 /// A sealing under way.
 #[derive(Debug)]
@@ -119,12 +120,13 @@ impl Store {
 
     /// Writes the chunks of the next points in one transaction. Returns how many points that were.
     fn write_slice(&mut self, sealing: &Sealing) -> Result<usize, StoreError> {
+        let _turn = self.shared.turn();
         let head = self.shared.head();
         let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (mut points, mut rows) = (0, 0);
         for point in &sealing.points {
             let frozen = head.frozen(*point);
-            write_chunks(&sql, *point, frozen)?;
+            shelf::put(&sql, *point, frozen, Effort::Fresh)?;
             if let Some(latest) = head.latest(*point) {
                 write_latest(&sql, *point, latest)?;
             }
@@ -151,35 +153,7 @@ impl Store {
     }
 }
 
-fn write_chunks(sql: &Sql<'_>, point: u32, rows: &[Kept]) -> Result<(), StoreError> {
-    let mut statement = sql.prepare_cached(
-        "INSERT INTO chunk (point, start_ms, end_ms, good, uncertain, bad, min, max, sum, first, last, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
-    for piece in chunk::pieces(rows) {
-        let Some(stats) = Stats::of(piece) else { continue };
-        let body =
-            chunk::encode(piece).map_err(|e| StoreError::damaged(format!("rows of point {point}: {e}")))?;
-        let values = stats.values;
-        statement.execute(params![
-            point,
-            stats.start_ms,
-            stats.end_ms,
-            stats.good,
-            stats.uncertain,
-            stats.bad,
-            values.map(|v| v.min),
-            values.map(|v| v.max),
-            values.map(|v| v.sum),
-            values.map(|v| v.first),
-            values.map(|v| v.last),
-            body,
-        ])?;
-    }
-    Ok(())
-}
-
-fn write_latest(sql: &Sql<'_>, point: u32, row: &Kept) -> Result<(), StoreError> {
+pub(super) fn write_latest(sql: &Sql<'_>, point: u32, row: &Kept) -> Result<(), StoreError> {
     sql.prepare_cached("INSERT OR REPLACE INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
         point,
         row.at,

@@ -1,0 +1,182 @@
+//! Corrections: what a row should have said, who says so, and what it said before. The row itself is rewritten in the
+//! same transaction; the history stays as long as the row.
+
+use rusqlite::{Connection, Transaction as Sql, TransactionBehavior, params};
+use sitian_model::{PointNo, Row, Timestamp};
+
+use crate::chunk::{self, Effort};
+use crate::fault::StoreError;
+use crate::kept::{Kept, known_code};
+use crate::shelf::{self, Prepared};
+use crate::store::Store;
+
+/// A new value for a stored row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Correction {
+    /// The row as it should be; its point, time and label name the one that is there.
+    pub row: Row,
+    /// Who says so.
+    pub by: String,
+    /// Why.
+    pub note: String,
+    /// When that was said.
+    pub at: Timestamp,
+}
+
+/// A correction that was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CorrectionStored {
+    /// Its number; later ones have higher numbers.
+    pub id: u64,
+    /// What was said.
+    pub correction: Correction,
+    /// What the row said before.
+    pub before: Row,
+}
+
+/// The corrections in force for a part of a point: later copies of a row do not undo them.
+#[derive(Debug, Default)]
+pub(crate) struct Corrected(Vec<Kept>);
+
+impl Corrected {
+    /// Those of rows from `from` up to `to` (excluded).
+    pub(crate) fn between(
+        connection: &Connection,
+        point: u32,
+        from: i64,
+        to: i64,
+    ) -> Result<Self, StoreError> {
+        let mut statement = connection.prepare_cached(
+            "SELECT at_ms, epoch, seq, code, value FROM correction
+             WHERE point = ?1 AND at_ms >= ?2 AND at_ms < ?3 ORDER BY at_ms, id",
+        )?;
+        let mut lines = statement.query(params![point, from, to])?;
+        let mut found: Vec<Kept> = Vec::new();
+        while let Some(line) = lines.next()? {
+            found.push(kept(line, 0, 3)?);
+        }
+        // The sort is stable: of two corrections of a row the later stays behind, and is the one that is found.
+        found.sort_by_key(Kept::key);
+        Ok(Self(found))
+    }
+
+    /// The row as it should be.
+    pub(crate) fn apply(&self, row: Kept) -> Kept {
+        let end = self.0.partition_point(|corrected| corrected.key() <= row.key());
+        self.0[..end].last().filter(|last| last.key() == row.key()).copied().unwrap_or(row)
+    }
+}
+
+/// A row whose time and label begin at one column, and whose quality and value at another.
+fn kept(line: &rusqlite::Row<'_>, key: usize, what: usize) -> Result<Kept, StoreError> {
+    let code = known_code(line.get(what)?);
+    Ok(Kept {
+        at: line.get(key)?,
+        epoch: line.get(key + 1)?,
+        seq: line.get::<_, i64>(key + 2)?.cast_unsigned(),
+        code: code.ok_or_else(|| StoreError::damaged("a correction has no known quality"))?,
+        value: line.get(what + 1)?,
+    })
+}
+
+impl Store {
+    /// Corrects a stored row, durably. False, and nothing is stored, if there is no such row (any more).
+    ///
+    /// # Errors
+    /// Nothing was stored.
+    pub fn correct(&mut self, correction: &Correction) -> Result<bool, StoreError> {
+        let (point, new) = (correction.row.point.0, Kept::of(&correction.row));
+        // Rows that rest in the journal become a chunk first; corrections are rare.
+        if !self.shared().head().between(point, new.at, new.at.saturating_add(1)).is_empty() {
+            self.seal()?;
+        }
+        let (shared, connection) = self.writing();
+        let _turn = shared.turn();
+        let sql = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let Some(old) = replace(&sql, point, new)? else { return Ok(false) };
+        sql.execute(
+            "INSERT INTO correction (point, at_ms, epoch, seq, code, value, old_code, old_value, by_whom, note, made_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                point,
+                new.at,
+                new.epoch,
+                new.seq.cast_signed(),
+                new.code,
+                new.value,
+                old.code,
+                old.value,
+                correction.by,
+                correction.note,
+                correction.at.0
+            ],
+        )?;
+        sql.execute(
+            "UPDATE latest SET code = ?5, value = ?6 WHERE point = ?1 AND at_ms = ?2 AND epoch = ?3 AND seq = ?4",
+            params![point, new.at, new.epoch, new.seq.cast_signed(), new.code, new.value],
+        )?;
+        sql.commit()?;
+        self.note_correction(point, new);
+        Ok(true)
+    }
+}
+
+/// Rewrites every chunk that holds the row. Returns what it said.
+fn replace(sql: &Sql<'_>, point: u32, new: Kept) -> Result<Option<Kept>, StoreError> {
+    let mut old = None;
+    for chunk in shelf::list(sql, point, new.at, new.at.saturating_add(1))? {
+        let mut rows = shelf::rows(sql, point, chunk.id)?;
+        let Ok(place) = rows.binary_search_by_key(&new.key(), Kept::key) else { continue };
+        old = old.or(Some(rows[place]));
+        rows[place] = new;
+        shelf::remove(sql, &[chunk])?;
+        for piece in chunk::pieces(&rows) {
+            if let Some(prepared) = Prepared::of(point, piece, Effort::Lasting)? {
+                prepared.store(sql, point)?;
+            }
+        }
+    }
+    Ok(old)
+}
+
+/// Corrections of a point's rows in a span, oldest first.
+pub(crate) fn list(
+    connection: &Connection,
+    point: PointNo,
+    from: i64,
+    to: i64,
+) -> Result<Vec<CorrectionStored>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT at_ms, epoch, seq, code, value, old_code, old_value, by_whom, note, made_ms, id FROM correction
+         WHERE point = ?1 AND at_ms >= ?2 AND at_ms < ?3 ORDER BY id",
+    )?;
+    let mut lines = statement.query(params![point.0, from, to])?;
+    let mut found = Vec::new();
+    while let Some(line) = lines.next()? {
+        let correction = Correction {
+            row: kept(line, 0, 3)?.row(point),
+            by: line.get(7)?,
+            note: line.get(8)?,
+            at: Timestamp(line.get(9)?),
+        };
+        let before = kept(line, 0, 5)?.row(point);
+        found.push(CorrectionStored { id: line.get::<_, i64>(10)?.cast_unsigned(), correction, before });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_correction_of_a_row_is_in_force_and_other_rows_stay() {
+        let row = |at, value| Kept { at, seq: 1, value, epoch: 1, code: 0 };
+        let corrected = Corrected(vec![row(5, 1.0), row(5, 2.0), row(9, 3.0)]);
+        for (given, expected) in [(4, 7.0), (5, 2.0), (6, 7.0), (9, 3.0), (10, 7.0)] {
+            assert_eq!(corrected.apply(row(given, 7.0)).value, expected, "{given}");
+        }
+        let other = Kept { seq: 2, ..row(5, 7.0) };
+        assert_eq!(corrected.apply(other), other, "another label is another row");
+    }
+}
