@@ -42,4 +42,4 @@ pub use dialect::{Dialect, Station, Word};
 pub use field::Field;
 pub use plan::{BusPlan, DevicePlan, PointPlan};
 pub use profile::{DialectPoint, DialectProfile};
-pub use talk::{Command, Sample, Talk};
+pub use talk::{Answer, Command, Sample, Talk};

@@ -8,7 +8,7 @@ use crate::dialect::Dialect;
 use crate::hj212::{Content, Frame, Framer, Message, Packets, encode};
 use crate::lines::Lines;
 use crate::plan::BusPlan;
-use crate::talk::{Command, Link, Sample};
+use crate::talk::{Answer, Command, Known, Link, Sample};
 use crate::{Field, line, nmea};
 
 /// Stations and talkers that people are told about.
@@ -27,9 +27,6 @@ struct Watch {
     /// Without one until then, there is none.
     deadline: u64,
 }
-
-/// Station, request number and packet: what repetitions of a message have in common.
-type Known = (String, String, Option<(usize, usize)>);
 
 /// What is being received on one connection.
 #[derive(Debug, Default)]
@@ -168,47 +165,45 @@ impl Listener {
             return;
         }
         let station = station.clone();
-        let answer = message.acknowledgement().map(|segment| (link, encode(&segment, station.crc)));
         let known = message.qn.clone().map(|qn| (message.mn.clone(), qn, message.packet));
         let repeated = known.as_ref().is_some_and(|known| self.remembered.contains(known));
+        let answer = message.acknowledgement().map(|segment| encode(&segment, station.crc));
+        let answer = answer.map(|bytes| Answer { link, bytes, known });
         if repeated || !message.carries_data() {
             return self.answer(answer);
-        }
-        if let Some(known) = known {
-            if self.remembered.len() >= REMEMBERED_MAX {
-                self.remembered.pop_front();
-            }
-            self.remembered.push_back(known);
         }
         let Some(receiving) = self.links.get_mut(&link) else { return };
         // The packets before the last are acknowledged at once: the station sends no more before.
         let Some(body) = receiving.packets.join(&message) else { return self.answer(answer) };
         let content = Content::parse(&body);
         let wanted = station.commands.contains(&message.cn);
-        let at = content.at(station.offset_min);
-        if wanted && at.is_some() {
-            self.hear(number, &content.fields, at, answer);
-        } else {
-            // A real-time value without its time is as old as its arrival.
-            let fields = if wanted { content.fields } else { Vec::new() };
-            self.hear(number, &fields, None, answer);
-        }
+        let fields = if wanted { &content.fields[..] } else { &[] };
+        // A value without its time is as old as its arrival.
+        self.hear(number, fields, content.at(station.offset_min), answer);
     }
 
-    fn answer(&mut self, answer: Option<(Link, Vec<u8>)>) {
-        if let Some((link, bytes)) = answer {
+    /// The samples that came with this answer are durable: the station may forget them.
+    pub fn handle_kept(&mut self, answer: Answer, now_ms: u64) {
+        self.now = self.now.max(now_ms);
+        self.answer(Some(answer));
+    }
+
+    fn answer(&mut self, answer: Option<Answer>) {
+        let Some(Answer { link, bytes, known }) = answer else { return };
+        if let Some(known) = known.filter(|known| !self.remembered.contains(known)) {
+            if self.remembered.len() >= REMEMBERED_MAX {
+                self.remembered.pop_front();
+            }
+            self.remembered.push_back(known);
+        }
+        // A station that has hung up meanwhile repeats itself, and is answered then.
+        if self.links.contains_key(&link) {
             self.push(Command::Write(link, bytes));
         }
     }
 
     /// Takes what a device said. Readings with a time of their own are all taken, others at most once in an interval.
-    fn hear(
-        &mut self,
-        number: usize,
-        fields: &[Field],
-        at: Option<Timestamp>,
-        answer: Option<(Link, Vec<u8>)>,
-    ) {
+    fn hear(&mut self, number: usize, fields: &[Field], at: Option<Timestamp>, answer: Option<Answer>) {
         let device = &self.plan.devices[number];
         let interval = u64::from(device.interval_ms.max(1));
         let mut samples = Vec::new();
@@ -235,7 +230,7 @@ impl Listener {
         }
     }
 
-    fn tell(&mut self, samples: Vec<Sample>, at: Option<Timestamp>, answer: Option<(Link, Vec<u8>)>) {
+    fn tell(&mut self, samples: Vec<Sample>, at: Option<Timestamp>, answer: Option<Answer>) {
         if !samples.is_empty() {
             self.push(Command::Samples { samples, at, answer });
         }

@@ -20,20 +20,32 @@ pub struct Sample {
 /// Names a connection: a serial port and an outgoing socket are link 0, a listening port has one for each that dialled in.
 pub type Link = u64;
 
+/// What a device is told once its readings are durable: it forgets them then. Hand it to [`Talk::handle_kept`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub(crate) link: Link,
+    pub(crate) bytes: Vec<u8>,
+    /// Recognises the repetition of what is answered.
+    pub(crate) known: Option<Known>,
+}
+
+/// Station, request number and packet: what the repetitions of a message have in common.
+pub(crate) type Known = (String, String, Option<(usize, usize)>);
+
 /// What the caller has to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Write these bytes to this link.
     Write(Link, Vec<u8>),
     /// Pass the samples on. If the device said when they were taken, `at` is that moment; otherwise they belong to the
-    /// moment of the event that produced them. `answer` is written once the samples are durable: the device forgets then.
+    /// moment of the event that produced them.
     Samples {
         /// The samples; never empty.
         samples: Vec<Sample>,
         /// When they were taken, if the device said so.
         at: Option<Timestamp>,
-        /// What to write afterwards, and where.
-        answer: Option<(Link, Vec<u8>)>,
+        /// For [`Talk::handle_kept`], once the samples are durable.
+        answer: Option<Answer>,
     },
     /// Tell people that a device speaks that is not in the plan; once each.
     Stranger(String),
@@ -76,6 +88,13 @@ impl Talk {
         match self {
             Self::Ask(asker) => asker.handle_bytes(bytes, now_ms),
             Self::Listen(listener) => listener.handle_bytes(link, bytes, now_ms),
+        }
+    }
+
+    /// The samples that came with this answer are durable.
+    pub fn handle_kept(&mut self, answer: Answer, now_ms: u64) {
+        if let Self::Listen(listener) = self {
+            listener.handle_kept(answer, now_ms);
         }
     }
 

@@ -39,8 +39,9 @@ fn drain(talk: &mut Talk) -> Vec<String> {
                     let at = at.map_or(String::new(), |at| format!(" at {}", at.0));
                     shown.push(format!("{}={value}{quality}{at}", sample.point));
                 }
-                if let Some((link, bytes)) = answer {
-                    shown.push(format!("then {link}> {}", bytes.escape_ascii()));
+                if let Some(answer) = answer {
+                    shown.push("kept".to_owned());
+                    talk.handle_kept(answer, 0);
                 }
             }
         }
@@ -144,7 +145,7 @@ fn stations_are_acknowledged_after_their_data_are_kept_and_repetitions_are_not_r
     talk.handle_bytes(7, &frame(DATA), 1_000);
     let first = drain(&mut talk);
     let expected =
-        ["0=31 at 1781053200000", "2=18.2 ?device_status at 1781053200000", &format!("then 7> {answer}")];
+        ["0=31 at 1781053200000", "2=18.2 ?device_status at 1781053200000", "kept", &format!("7> {answer}")];
     assert_eq!(first, expected);
     // The acknowledgement got lost: the station calls again and repeats itself.
     talk.handle_down(7, 2_000);
@@ -181,6 +182,17 @@ fn stations_are_acknowledged_after_their_data_are_kept_and_repetitions_are_not_r
 }
 
 #[test]
+fn what_was_not_kept_is_not_acknowledged_and_read_again_when_it_is_repeated() {
+    let mut talk = talk(vec![device("hj212-air", MN, 60_000, 0)]);
+    talk.handle_up(1, 0);
+    for moment in [10, 20] {
+        talk.handle_bytes(1, &frame(DATA), moment);
+        let told: Vec<Command> = std::iter::from_fn(|| talk.poll_command()).collect();
+        assert!(matches!(&told[..], [Command::Samples { answer: Some(_), .. }]), "{told:?}");
+    }
+}
+
+#[test]
 fn a_split_message_is_read_when_its_last_packet_has_come() {
     let mut talk = talk(vec![device("hj212-air", MN, 60_000, 0)]);
     let packet = |number: u32, qn: u32, body: &str| {
@@ -195,7 +207,7 @@ fn a_split_message_is_read_when_its_last_packet_has_come() {
     talk.handle_bytes(1, &packet(2, 2, "d=31,a34004-Flag=N;a01002-Rtd=48"), 20);
     let told = drain(&mut talk);
     assert_eq!(told[..2], ["0=31 at 1781053200000", "3=48 at 1781053200000"]);
-    assert!(told[2].starts_with("then 1> ##"), "{told:?}");
+    assert!(told[2] == "kept" && told[3].starts_with("1> ##"), "{told:?}");
 }
 
 #[test]
