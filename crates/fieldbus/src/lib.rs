@@ -18,8 +18,8 @@
 //! - The room knows no profiles, points or readings.
 //!
 //! Reading order: [`Bus`], [`tcp`] and `mbap` (the filter), [`rtu`] and `line` (one attempt on a serial line), [`port`]
-//! (bytes to devices, whatever they speak), [`dial`] (DTUs that connect to us),
-//! [`tap`] (who records).
+//! (bytes to devices, whatever they speak), [`stream`] (the same without requests, for what is no Modbus), [`dial`] (DTUs
+//! that connect to us), [`tap`] (who records).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -28,6 +28,7 @@ mod line;
 mod mbap;
 pub mod port;
 pub mod rtu;
+pub mod stream;
 pub mod tap;
 pub mod tcp;
 
@@ -38,6 +39,7 @@ use sitian_poll::{Answer, Ask, Failure};
 pub use dial::DialSettings;
 pub use port::{PortSettings, SerialSettings};
 pub use rtu::RtuSettings;
+pub use stream::{Stream, StreamEvent, StreamSettings};
 pub use tap::{Tap, Way};
 pub use tcp::TcpSettings;
 

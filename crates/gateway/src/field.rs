@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sitian_fieldbus::Bus;
-use sitian_model::DeviceId;
+use sitian_model::{DeviceId, Timestamp};
 use sitian_poll::{Ask, Command, Failure, Poller, Sample, WriteDone, WriteOrder};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use crate::board::Board;
@@ -20,6 +20,10 @@ pub struct Round {
     pub mono_ms: u64,
     /// What was read, or why not.
     pub samples: Vec<Sample>,
+    /// When it was read, if the device itself says so.
+    pub at: Option<Timestamp>,
+    /// Told when the samples are durable.
+    pub kept: Option<oneshot::Sender<()>>,
 }
 
 /// What comes from a bus.
@@ -59,7 +63,7 @@ pub async fn poll(
             Some(Command::Write(request, device)) => (Ask::Write(request), device),
             Some(Command::Samples(samples)) => {
                 board.sampled(place, &samples, mono_ms());
-                let round = Round { mono_ms: mono_ms(), samples };
+                let round = Round { mono_ms: mono_ms(), samples, at: None, kept: None };
                 if field.send(FromField::Round(round)).await.is_err() {
                     return Ok(());
                 }

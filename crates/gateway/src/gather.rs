@@ -5,38 +5,44 @@
 
 use std::collections::HashSet;
 
-use sitian_model::{PointIndex, Reading, Record};
+use sitian_model::{Cause, PointIndex, Quality, Reading, Record, Timestamp};
 use sitian_poll::Sample;
 
 /// A record is sealed this long after its first reading.
 pub const WINDOW_MS: u64 = 500;
 /// A record never holds more readings than this.
 const READINGS_MAX: usize = 2_000;
+/// A device's clock may be so far ahead of ours; beyond that its time is not believed.
+const AHEAD_MS_MAX: i64 = 600_000;
 
 /// The record under construction.
 #[derive(Default)]
 pub struct Gather {
     opened_ms: u64,
     points: HashSet<PointIndex>,
-    samples: Vec<(u64, Sample)>,
+    samples: Vec<Gathering>,
 }
 
-/// What is to become one record: samples with the monotonic milliseconds of their arrival; never empty.
+/// A sample, the monotonic milliseconds of its arrival, and when it was taken if the device itself says so.
+type Gathering = (u64, Option<Timestamp>, Sample);
+
+/// What is to become one record: never empty.
 pub struct Gathered {
     opened_ms: u64,
-    samples: Vec<(u64, Sample)>,
+    samples: Vec<Gathering>,
 }
 
 impl Gather {
-    /// Takes a sample that arrived at `mono_ms`; returns what had to be sealed to make room.
-    pub fn add(&mut self, sample: &Sample, mono_ms: u64) -> Option<Gathered> {
+    /// Takes a sample that arrived at `mono_ms`; returns what had to be sealed to make room. `at` is when the device says
+    /// that it was taken.
+    pub fn add(&mut self, sample: &Sample, mono_ms: u64, at: Option<Timestamp>) -> Option<Gathered> {
         let full = self.samples.len() >= READINGS_MAX || self.points.contains(&sample.point);
         let sealed = if full { self.seal() } else { None };
         if self.samples.is_empty() {
             self.opened_ms = mono_ms;
         }
         self.points.insert(sample.point);
-        self.samples.push((mono_ms, *sample));
+        self.samples.push((mono_ms, at, *sample));
         sealed
     }
 
@@ -55,11 +61,14 @@ impl Gather {
 
 /// Stamps what was gathered with what the clock knows now.
 pub fn record(clock: &crate::clock::BoardClock, gathered: &Gathered) -> Record {
-    let reading = |(mono_ms, sample): &(u64, Sample)| Reading {
-        point: sample.point,
-        at: clock.wall(*mono_ms),
-        value: sample.value,
-        quality: sample.quality,
+    let reading = |(mono_ms, taken, sample): &Gathering| {
+        let arrived = clock.wall(*mono_ms);
+        let (at, quality) = match taken {
+            Some(taken) if taken.since_ms(arrived) <= AHEAD_MS_MAX => (*taken, sample.quality),
+            Some(_) => (arrived, doubted(sample.quality)),
+            None => (arrived, sample.quality),
+        };
+        Reading { point: sample.point, at, value: sample.value, quality }
     };
     Record {
         boot: clock.boot(),
@@ -67,4 +76,9 @@ pub fn record(clock: &crate::clock::BoardClock, gathered: &Gathered) -> Record {
         uncertainty_ms: clock.uncertainty_ms(),
         readings: gathered.samples.iter().map(reading).collect(),
     }
+}
+
+/// The quality of a reading whose time is not known for sure.
+fn doubted(quality: Quality) -> Quality {
+    if quality == Quality::Good { Quality::Uncertain(Cause::ClockUnknown) } else { quality }
 }

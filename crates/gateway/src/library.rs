@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sitian_dialect::DialectProfile;
 use sitian_model::ConfigFault;
 use sitian_profile::{Catalogue, Profile, builtin, catalogue_text};
 use sitian_settings::Loaded;
@@ -11,15 +12,22 @@ use sitian_settings::Loaded;
 use crate::settings::Settings;
 
 /// Device profiles by id.
-pub struct Library(BTreeMap<String, Arc<Profile>>);
+#[derive(Default)]
+pub struct Library {
+    modbus: BTreeMap<String, Arc<Profile>>,
+    dialects: BTreeMap<String, Arc<DialectProfile>>,
+}
 
 impl Library {
     /// The profiles that are compiled in.
     pub fn builtin() -> Result<Self, Vec<ConfigFault>> {
         let catalogue = Catalogue::parse("measurements.toml", catalogue_text())?;
-        let mut library = Self(BTreeMap::new());
+        let mut library = Self::default();
         for (file, text) in builtin() {
-            library.add(Profile::parse(file, text, &catalogue)?);
+            library.read(file, text, &catalogue)?;
+        }
+        for (file, text) in sitian_dialect::builtin() {
+            library.read(file, text, &catalogue)?;
         }
         Ok(library)
     }
@@ -44,33 +52,55 @@ impl Library {
         let mut faults = Vec::new();
         for file in files {
             let parsed = sitian_settings::load_file(&file).map_err(|fault| vec![fault]);
-            match parsed.and_then(|(name, text)| Profile::parse(&name, &text, &catalogue)) {
-                Ok(profile) => self.add(profile),
-                Err(more) => faults.extend(more),
+            if let Err(more) = parsed.and_then(|(name, text)| self.read(&name, &text, &catalogue)) {
+                faults.extend(more);
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    fn add(&mut self, profile: Profile) {
-        self.0.insert(profile.id.clone(), Arc::new(profile));
+    fn read(&mut self, file: &str, text: &str, catalogue: &Catalogue) -> Result<(), Vec<ConfigFault>> {
+        if DialectProfile::is_meant(text) {
+            let profile = DialectProfile::parse(file, text, catalogue)?;
+            self.dialects.insert(profile.id.clone(), Arc::new(profile));
+        } else {
+            let profile = Profile::parse(file, text, catalogue)?;
+            self.modbus.insert(profile.id.clone(), Arc::new(profile));
+        }
+        Ok(())
+    }
+
+    /// The profile of a sensor without Modbus with this id.
+    pub fn dialect(&self, id: &str) -> Option<&Arc<DialectProfile>> {
+        self.dialects.get(id)
+    }
+
+    /// Every profile of a sensor without Modbus, by id.
+    pub fn dialects(&self) -> impl Iterator<Item = &Arc<DialectProfile>> {
+        self.dialects.values()
     }
 
     /// Every profile, by id.
     pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
-        self.0.values()
+        self.modbus.values()
     }
 
     /// The profile with this id.
     pub fn get(&self, id: &str) -> Option<&Arc<Profile>> {
-        self.0.get(id)
+        self.modbus.get(id)
     }
 
     /// What the user may have meant.
     pub fn nearest(&self, id: &str) -> String {
+        if let Some(profile) = self.dialects.get(id) {
+            return format!(
+                "it speaks no Modbus: put the device on a bus of kind = {:?}",
+                profile.dialect.word().word()
+            );
+        }
         let first = |n: usize| id.get(..n).unwrap_or(id);
         let close: Vec<&str> =
-            self.0.keys().map(String::as_str).filter(|known| known.starts_with(first(5))).collect();
+            self.modbus.keys().map(String::as_str).filter(|known| known.starts_with(first(5))).collect();
         if close.is_empty() {
             "`sitian-gateway profiles` lists them".to_owned()
         } else {

@@ -12,6 +12,7 @@ mod disk;
 mod field;
 mod gather;
 mod library;
+mod overhear;
 mod plan;
 mod probe;
 mod run;
@@ -20,6 +21,7 @@ mod screen;
 mod settings;
 mod show;
 mod spooler;
+mod talk;
 mod totals;
 mod watch;
 

@@ -5,6 +5,7 @@ mod adjust;
 mod airtime;
 mod bus;
 mod device;
+mod talk;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ use sitian_spool::Limits;
 use crate::library::Library;
 use crate::settings::{BusKind, Settings};
 
+pub use talk::TalkingBus;
+
 /// The smallest spool that makes sense.
 const SPOOL_BYTES_MIN: u64 = 8 << 20;
 const PAUSE_DEFAULT_MS: u32 = 20;
@@ -37,8 +40,10 @@ pub struct Plan {
     pub spool_folder: PathBuf,
     /// How much may wait, and for how long.
     pub spool_limits: Limits,
-    /// The buses, in configuration order.
+    /// The Modbus buses, in configuration order.
     pub buses: Vec<PlannedBus>,
+    /// The other buses, in configuration order.
+    pub talking: Vec<TalkingBus>,
 }
 
 /// One bus with everything on it.
@@ -65,7 +70,7 @@ impl PlannedBus {
 impl Plan {
     /// Judges the settings; relative paths start from `folder`.
     pub fn make(loaded: &Loaded<Settings>, folder: &Path) -> Result<Self, Vec<ConfigFault>> {
-        let mut judge = Judge { loaded, folder, faults: Vec::new() };
+        let mut judge = Judge { loaded, folder, faults: Vec::new(), talking: Vec::new() };
         let plan = judge.plan();
         match plan {
             Some(plan) if judge.faults.is_empty() => Ok(plan),
@@ -78,6 +83,7 @@ struct Judge<'a> {
     loaded: &'a Loaded<Settings>,
     folder: &'a Path,
     faults: Vec<ConfigFault>,
+    talking: Vec<TalkingBus>,
 }
 
 impl Judge<'_> {
@@ -135,7 +141,9 @@ impl Judge<'_> {
             keep_behind_ms: i64::from(spool.keep_hours) * HOUR_MS,
             ..Limits::default()
         };
-        Some(Plan { manifest, link: link?, spool_folder: self.path(&spool.directory), spool_limits, buses })
+        let talking = std::mem::take(&mut self.talking);
+        let spool_folder = self.path(&spool.directory);
+        Some(Plan { manifest, link: link?, spool_folder, spool_limits, buses, talking })
     }
 
     fn gateway_id(&mut self, text: &str) -> Option<GatewayId> {
@@ -184,6 +192,12 @@ impl Judge<'_> {
                     format!("bus name {:?} is there twice", bus.name),
                     "give each bus its own name",
                 );
+            }
+            if let Some(word) = bus.kind.dialect() {
+                self.neighbours(n, bus, &[]);
+                let talking = self.talking_bus(n, bus, word, library, manifest);
+                self.talking.extend(talking);
+                continue;
             }
             let here = || settings.device.iter().enumerate().filter(|(_, device)| device.bus == bus.name);
             let planned: Vec<(DeviceId, DevicePlan)> =

@@ -14,7 +14,7 @@ use sitian_settings::Faults;
 
 use crate::advice::{self, Seen};
 use crate::ask::{Patience, Words, hex, read, requests};
-use crate::plan::{Plan, PlannedBus};
+use crate::plan::{Plan, PlannedBus, TalkingBus};
 use crate::screen::{coloured, progress, quality_colour, quality_words};
 use crate::settings::Source;
 
@@ -46,6 +46,11 @@ pub fn probe(options: &Options) -> Result<()> {
     let ids: Vec<&str> = plan.manifest.devices.iter().map(|device| device.id.as_str()).collect();
     let on_bus = |bus: &PlannedBus| bus.devices.iter().position(|id| id.as_str() == options.device);
     let found = plan.buses.into_iter().find_map(|bus| on_bus(&bus).map(|at| (bus, at)));
+    let talks = |bus: &TalkingBus| bus.devices.iter().position(|id| id.as_str() == options.device);
+    if let Some((bus, at)) = plan.talking.into_iter().find_map(|bus| talks(&bus).map(|at| (bus, at))) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(crate::overhear::overhear(bus, at));
+    }
     let Some((bus, at)) = found else {
         bail!("find device {:?}; the configuration has: {}", options.device, ids.join(", "));
     };

@@ -13,7 +13,7 @@ use sitian_uplink::{Command, Limits, Uplink};
 use sitian_wire::State;
 use sitian_wire::topic::Topic;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
@@ -21,7 +21,7 @@ use crate::board::Board;
 use crate::clock::{BoardClock, mono_ms};
 use crate::field::{self, FromField, Round};
 use crate::gather::{self, Gather, Gathered};
-use crate::plan::{Plan, PlannedBus};
+use crate::plan::{Plan, PlannedBus, TalkingBus};
 use crate::settings::Source;
 use crate::spooler::{Ask, OUTSTANDING_MAX, Spooler, Told};
 use crate::totals::{self, Totals};
@@ -47,13 +47,13 @@ pub fn run(source: &Source) -> Result<()> {
 }
 
 async fn walk(plan: Plan) -> Result<()> {
-    let Plan { manifest, link, spool_folder, spool_limits, buses } = plan;
+    let Plan { manifest, link, spool_folder, spool_limits, buses, talking } = plan;
     info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
     let totals = Totals::open(&spool_folder, &buses, &manifest);
     let board = Board::new(&buses, &manifest);
     let mut gateway = Gateway::start(manifest, link, &spool_folder, spool_limits, totals)?;
     tokio::spawn(watch::socket::serve(spool_folder, board.clone()));
-    let (mut rounds, _orders, mut tasks) = start_buses(buses, &board);
+    let (mut rounds, _orders, mut tasks) = start_buses(buses, talking, &board);
     let mut end = signal(SignalKind::terminate()).context("listen for signals")?;
     loop {
         let wake = Duration::from_millis(gateway.next_timer_ms().saturating_sub(mono_ms()));
@@ -83,6 +83,7 @@ async fn walk(plan: Plan) -> Result<()> {
 
 fn start_buses(
     buses: Vec<PlannedBus>,
+    talking: Vec<TalkingBus>,
     board: &Board,
 ) -> (mpsc::Receiver<FromField>, Vec<mpsc::Sender<WriteOrder>>, JoinSet<Result<()>>) {
     let (sender, field) = mpsc::channel(ROUNDS_MAX);
@@ -93,6 +94,7 @@ fn start_buses(
         orders.push(order);
         tasks.spawn(field::poll(bus, waiting, sender.clone(), (board.clone(), place)));
     }
+    talking.into_iter().for_each(|bus| drop(tasks.spawn(crate::talk::talk(bus, sender.clone()))));
     (field, orders, tasks)
 }
 
@@ -149,7 +151,7 @@ impl Gateway {
             state,
         };
         // The answer tells what the spool holds from before.
-        gateway.ask(Ask::Accept(Vec::new()));
+        gateway.ask(Ask::Accept(Vec::new(), None));
         Ok(gateway)
     }
 
@@ -162,7 +164,7 @@ impl Gateway {
         let now = mono_ms();
         if self.gather.due_ms().is_some_and(|due| due <= now) {
             let sealed = self.gather.seal();
-            self.accept(sealed);
+            self.accept(sealed, None);
         }
         if self.uplink.poll_timeout().is_some_and(|due| due <= now) {
             self.uplink.handle_timeout(now);
@@ -190,19 +192,24 @@ impl Gateway {
             drop(tokio::task::spawn_blocking(move || totals::keep(kept)));
         }
         for sample in &round.samples {
-            let sealed = self.gather.add(sample, round.mono_ms);
-            self.accept(sealed);
+            let sealed = self.gather.add(sample, round.mono_ms, round.at);
+            self.accept(sealed, None);
+        }
+        if round.kept.is_some() {
+            // Somebody waits until it is durable.
+            let sealed = self.gather.seal();
+            self.accept(sealed, round.kept);
         }
     }
 
     /// Record → bytes → spool.
-    fn accept(&mut self, sealed: Option<Gathered>) {
+    fn accept(&mut self, sealed: Option<Gathered>, kept: Option<oneshot::Sender<()>>) {
         let Some(gathered) = sealed else { return };
         let record = gather::record(&self.clock, &gathered);
         let times = record.readings.iter().map(|reading| reading.at);
         let from = times.clone().min().unwrap_or_default();
         let span = Span { from, to: times.max().unwrap_or(from).plus_ms(1) };
-        self.ask(Ask::Accept(vec![(sitian_wire::encode_record(&record), span)]));
+        self.ask(Ask::Accept(vec![(sitian_wire::encode_record(&record), span)], kept));
     }
 
     fn ask(&mut self, ask: Ask) {
@@ -293,7 +300,7 @@ impl Gateway {
     /// Accepts what was gathered, says goodbye.
     async fn end(mut self) {
         let sealed = self.gather.seal();
-        self.accept(sealed);
+        self.accept(sealed, None);
         let offline = sitian_wire::encode_state(&State { online: false, ..self.state.clone() });
         let topic = Topic::State(self.id.clone()).to_string();
         if self.publisher.try_publish(&topic, Qos::AtLeastOnce, true, offline).is_ok() {

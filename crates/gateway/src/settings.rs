@@ -86,6 +86,34 @@ pub enum BusKind {
     RtuTcp,
     /// Modbus RTU frames over a socket that a DTU opens to us.
     DialIn,
+    /// SDI-12 through an adapter.
+    Sdi12,
+    /// NMEA 0183 weather stations.
+    Nmea,
+    /// Sensors that print lines of text.
+    Line,
+    /// HJ 212 environment stations.
+    Hj212,
+    /// DL/T 645 electricity meters.
+    Dlt645,
+    /// MH-Z19-style CO2 modules.
+    Mhz19,
+}
+
+impl BusKind {
+    /// What its devices speak, if it is not Modbus.
+    pub fn dialect(self) -> Option<sitian_dialect::Word> {
+        use sitian_dialect::Word;
+        match self {
+            Self::Rtu | Self::Tcp | Self::RtuTcp | Self::DialIn => None,
+            Self::Sdi12 => Some(Word::Sdi12),
+            Self::Nmea => Some(Word::Nmea),
+            Self::Line => Some(Word::Line),
+            Self::Hj212 => Some(Word::Hj212),
+            Self::Dlt645 => Some(Word::Dlt645),
+            Self::Mhz19 => Some(Word::Mhz19),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -135,7 +163,8 @@ impl BusSection {
             ("heartbeat", self.heartbeat.is_some(), &[DialIn]),
         ];
         set.into_iter()
-            .filter(|(_, set, kinds)| *set && !kinds.contains(&self.kind))
+            // A bus without Modbus may be reached in any way: all keys may mean something.
+            .filter(|(_, set, kinds)| *set && !kinds.contains(&self.kind) && self.kind.dialect().is_none())
             .map(|(key, ..)| key)
             .collect()
     }
@@ -151,6 +180,7 @@ pub struct DeviceSection {
     pub bus: String,
     pub profile: String,
     pub unit: Option<u8>,
+    pub address: Option<String>,
     pub interval_s: Option<f64>,
     pub priority: Option<u8>,
     #[serde(default)]

@@ -25,6 +25,10 @@ pub fn check(source: &Source) -> Result<()> {
             percent(bus.airtime.share_with_dead(1))
         );
     }
+    for bus in &plan.talking {
+        let (devices, points) = (bus.plan.devices.len(), bus.points());
+        println!("bus {}: {devices} devices, {points} points, {}", bus.name, bus.settings.describe());
+    }
     calibrations(&loaded.value).for_each(|line| println!("{line}"));
     Ok(())
 }
@@ -70,6 +74,20 @@ pub fn profiles(options: &ProfilesOptions) -> Result<()> {
             profile.verified.mark(),
             profile.serial.baud,
             profile.default_unit,
+            points.join(" "),
+            profile.vendor,
+            profile.model
+        );
+    }
+    println!("\nwithout Modbus:");
+    for profile in library.dialects() {
+        let points: Vec<&str> = profile.points.iter().map(|point| point.key.as_str()).collect();
+        println!(
+            "{:<24} {:<4} {:>6} {:<6} {}  ({} {})",
+            profile.id,
+            profile.verified.mark(),
+            profile.serial.baud,
+            profile.dialect.word().word(),
             points.join(" "),
             profile.vendor,
             profile.model

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use sitian_model::{Epoch, Held, Seq, Span, SpoolState};
 use sitian_spool::{Limits, Spool};
 use sitian_uplink::Read;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use crate::disk::FolderDisk;
@@ -21,8 +21,8 @@ const UNREAD_MAX: u32 = 30;
 
 /// What the thread is asked for.
 pub enum Ask {
-    /// Make these encoded records durable.
-    Accept(Vec<(Vec<u8>, Span)>),
+    /// Make these encoded records durable, and tell somebody when they are.
+    Accept(Vec<(Vec<u8>, Span)>, Option<oneshot::Sender<()>>),
     /// Read consecutive entries.
     Read {
         /// Which epoch.
@@ -145,8 +145,11 @@ impl Work {
                 let manifest = self.manifest_of(epoch);
                 Told::Manifest(epoch, manifest)
             }
-            Ask::Accept(records) => {
-                self.accept(&records);
+            Ask::Accept(records, kept) => {
+                if let (true, Some(kept)) = (self.accept(&records), kept) {
+                    // It may have hung up.
+                    let _ = kept.send(());
+                }
                 self.state()
             }
             Ask::Release { epoch, committed } => {
@@ -164,7 +167,8 @@ impl Work {
         }
     }
 
-    fn accept(&mut self, records: &[(Vec<u8>, Span)]) {
+    /// True if the records are durable.
+    fn accept(&mut self, records: &[(Vec<u8>, Span)]) -> bool {
         let mut labels = Vec::with_capacity(records.len());
         for (record, span) in records {
             match self.spool.append(record, *span) {
@@ -187,6 +191,7 @@ impl Work {
                 self.healthy = false;
             }
         }
+        self.healthy && labels.len() == records.len()
     }
 
     fn read(&mut self, epoch: Epoch, from: Seq, bytes_max: usize) -> Result<Read, Epoch> {

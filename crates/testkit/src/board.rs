@@ -304,7 +304,7 @@ impl Process {
     /// Samples → readings → record.
     fn handle_round(&mut self, wires: &Wires<'_>, round: &Round, ether: &mut Ether) {
         for sample in &round.samples {
-            let sealed = self.gather.add(sample, round.mono_ms);
+            let sealed = self.gather.add(sample, round.mono_ms, None);
             self.accept(wires, sealed, ether);
         }
     }

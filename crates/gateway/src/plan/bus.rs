@@ -99,12 +99,19 @@ impl Judge<'_> {
             BusKind::Tcp => return self.server(n, bus).map(BusSettings::Tcp),
             BusKind::RtuTcp => PortSettings::Tcp(self.server(n, bus)?),
             BusKind::DialIn => PortSettings::DialIn(self.dial_in(n, bus)?),
+            // Not Modbus.
+            BusKind::Sdi12
+            | BusKind::Nmea
+            | BusKind::Line
+            | BusKind::Hj212
+            | BusKind::Dlt645
+            | BusKind::Mhz19 => return None,
             BusKind::Rtu => PortSettings::Serial(self.serial(n, bus, first, baud)?),
         };
         Some(BusSettings::Rtu(RtuSettings { port, baud }))
     }
 
-    fn server(&mut self, n: usize, bus: &BusSection) -> Option<TcpSettings> {
+    pub(super) fn server(&mut self, n: usize, bus: &BusSection) -> Option<TcpSettings> {
         let Some(host) = bus.host.clone().filter(|host| !host.is_empty()) else {
             let what = format!("bus {:?} has no host", bus.name);
             self.fault(&format!("bus[{n}].host"), what, "add host = \"192.168.1.50\"");
@@ -113,7 +120,7 @@ impl Judge<'_> {
         Some(TcpSettings::new(host, bus.port.unwrap_or(502)))
     }
 
-    fn dial_in(&mut self, n: usize, bus: &BusSection) -> Option<DialSettings> {
+    pub(super) fn dial_in(&mut self, n: usize, bus: &BusSection) -> Option<DialSettings> {
         let key = |name: &str| format!("bus[{n}].{name}");
         let listen = bus.listen.clone().unwrap_or_default();
         if listen.parse::<std::net::SocketAddr>().is_err() {
@@ -191,7 +198,7 @@ fn bytes(text: &str) -> Result<Vec<u8>, String> {
     Ok(digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
 }
 
-fn parity(parity: Parity) -> sitian_profile::Parity {
+pub(super) fn parity(parity: Parity) -> sitian_profile::Parity {
     match parity {
         Parity::None => sitian_profile::Parity::None,
         Parity::Even => sitian_profile::Parity::Even,

@@ -42,6 +42,10 @@ impl Judge<'_> {
             return None;
         };
         let profile = &self.adjusted(d, device, profile);
+        if device.address.is_some() {
+            let what = "address means nothing to a Modbus device".to_owned();
+            self.fault(&key("address"), what, "write unit = 1 instead");
+        }
         let interval_ms = self.interval_ms(&key("interval_s"), device.interval_s)?;
         let unit = device.unit.unwrap_or(profile.default_unit);
         if unit == 0 {
@@ -66,7 +70,7 @@ impl Judge<'_> {
         Some((id, DevicePlan { unit, profile, points, timeout_ms, retries: RETRIES, priority }))
     }
 
-    fn interval_ms(&mut self, place: &str, seconds: Option<f64>) -> Option<u32> {
+    pub(super) fn interval_ms(&mut self, place: &str, seconds: Option<f64>) -> Option<u32> {
         let interval_s = seconds.unwrap_or(INTERVAL_DEFAULT_S);
         if !(0.1..=86_400.0).contains(&interval_s) {
             self.fault(place, format!("interval_s: {interval_s} is out of range"), "0.1 to 86400 seconds");
