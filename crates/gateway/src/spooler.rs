@@ -131,10 +131,21 @@ struct Work {
 
 impl Work {
     fn run(mut self, mut asked: mpsc::Receiver<Ask>, tell: &mpsc::Sender<Told>) {
-        while let Some(ask) = asked.blocking_recv() {
+        let mut next = asked.blocking_recv();
+        while let Some(ask) = next.take() {
+            let (ask, more) = match ask {
+                Ask::Accept(mut records, kept) => {
+                    let more;
+                    (more, next) = gather(&mut records, &mut asked);
+                    (Ask::Accept(records, kept), more)
+                }
+                other => (other, 0),
+            };
             let told = self.answer(ask);
             // Nobody listens any more at the very end; what was asked is done all the same.
+            (0..more).for_each(|_| drop(tell.try_send(self.state())));
             let _ = tell.try_send(told);
+            next = next.or_else(|| asked.blocking_recv());
         }
     }
 
@@ -248,6 +259,19 @@ impl Work {
 
     fn state(&self) -> Told {
         Told::Spool { held: self.spool.held(), live: self.spool.live(), state: self.spool.state() }
+    }
+}
+
+/// Adds the records of the asks that came in while the card was busy: they become durable with the same sync. Returns how
+/// many asks these were, and the one after them.
+fn gather(records: &mut Vec<(Vec<u8>, Span)>, asked: &mut mpsc::Receiver<Ask>) -> (usize, Option<Ask>) {
+    let mut asks = 0;
+    loop {
+        match asked.try_recv() {
+            Ok(Ask::Accept(more, None)) => records.extend(more),
+            other => return (asks, other.ok()),
+        }
+        asks += 1;
     }
 }
 
