@@ -75,7 +75,8 @@ pub struct Mosquitto {
     folder: PathBuf,
     /// Loopback port it listens on.
     pub port: u16,
-    program: Program,
+    /// The process.
+    pub program: Program,
 }
 
 impl Mosquitto {
@@ -104,6 +105,11 @@ impl Mosquitto {
     /// `kill -9` and a fresh start with nothing remembered.
     pub fn kill_and_restart(&mut self) {
         self.program.kill();
+        self.start_again();
+    }
+
+    /// Starts it after [`Program::kill`], with nothing remembered.
+    pub fn start_again(&mut self) {
         self.program = Self::launch(&self.folder);
         self.wait_until_listening();
     }
@@ -160,8 +166,23 @@ impl Ingestor {
     /// `kill -9` and a fresh start on the same store.
     pub fn kill_and_restart(&mut self) {
         self.program.kill();
+        self.start_again();
+    }
+
+    /// Starts it on the same store after [`Program::kill`].
+    pub fn start_again(&mut self) {
         self.program = Self::launch(&self.folder, &self.settings);
         self.wait_until_healthy();
+    }
+
+    /// Every gap that was ever committed, oldest first.
+    pub fn gaps(&self) -> Vec<Value> {
+        self.pages("gaps?")
+    }
+
+    /// Every incident, oldest first.
+    pub fn incidents(&self) -> Vec<Value> {
+        self.pages("incidents?")
     }
 
     /// The address of an API path.
@@ -172,11 +193,15 @@ impl Ingestor {
     /// Every stored reading of a point, oldest first.
     pub fn readings(&self, point: &str) -> Vec<Value> {
         let (from, to) = (date("yesterday"), date("tomorrow"));
+        self.pages(&format!("points/{point}/readings?from={from}&to={to}&limit=10000"))
+    }
+
+    /// All items of a list of the API.
+    fn pages(&self, question: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.url(&format!("points/{point}/readings?from={from}&to={to}&limit=10000{cursor}"));
-            let Some(answer) = get(&page) else { return all };
+            let Some(answer) = get(&self.url(&format!("{question}{cursor}"))) else { return all };
             all.extend(answer["items"].as_array().cloned().unwrap_or_default());
             match answer["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
@@ -210,20 +235,34 @@ pub struct Gateway {
 impl Gateway {
     /// Starts it with this hand-written configuration.
     pub fn start(folder: &Path, config: &str) -> Self {
+        Self::start_under(folder, config, &[])
+    }
+
+    /// Starts it as the last argument of another program, such as `["strace", "-D"]`, which has to become it.
+    pub fn start_under(folder: &Path, config: &str, under: &[&str]) -> Self {
         let path = folder.join("gateway.toml");
         std::fs::write(&path, config).expect("a fresh folder");
-        let program = Self::launch(folder, &path);
+        let program = Self::launch(folder, &path, under);
         Self { folder: folder.to_owned(), config: path, program }
     }
 
-    fn launch(folder: &Path, config: &Path) -> Program {
-        let mut command = ours("sitian-gateway");
+    fn launch(folder: &Path, config: &Path, under: &[&str]) -> Program {
+        let ours = ours("sitian-gateway");
+        let mut command = Command::new(under.first().map_or(ours.get_program(), |first| first.as_ref()));
+        if let Some((_, rest)) = under.split_first() {
+            command.args(rest).arg(ours.get_program());
+        }
         Program::start(folder, "gateway", command.arg("run").arg("--config").arg(config))
     }
 
     /// `kill -9` and a fresh start on the same spool.
     pub fn kill_and_restart(&mut self) {
         self.program.kill();
-        self.program = Self::launch(&self.folder, &self.config);
+        self.start_again_under(&[]);
+    }
+
+    /// Starts it on the same spool after [`Program::kill`], under another program if any is named.
+    pub fn start_again_under(&mut self, under: &[&str]) {
+        self.program = Self::launch(&self.folder, &self.config, under);
     }
 }

@@ -42,11 +42,29 @@ impl Program {
         });
     }
 
-    /// Panics with its output if it has ended.
+    /// Panics with the end of its output if it has ended.
     pub fn expect_alive(&mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {
-            panic!("{} ended with {status}:\n{}", self.name, self.output());
+            panic!("{} ended with {status}:\n{}", self.name, self.last_output());
         }
+    }
+
+    /// The last lines it has printed.
+    pub fn last_output(&self) -> String {
+        let output = self.output();
+        let last: Vec<&str> = output.lines().rev().take(40).collect();
+        last.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether it has ended by itself.
+    pub fn is_over(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{} is there to be signalled", self.name);
     }
 
     /// Its process id.
@@ -62,8 +80,7 @@ impl Program {
 
     /// Asks it to end (SIGTERM) and returns its exit code.
     pub fn end(&mut self) -> Option<i32> {
-        let asked = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
-        assert!(asked.is_ok_and(|s| s.success()), "{} is there to be asked", self.name);
+        self.signal("TERM");
         crate::wait_for(&format!("{} ending", self.name), 15, || self.child.try_wait().ok().flatten()).code()
     }
 }

@@ -1,0 +1,179 @@
+//! F1, F5, F6, F11 between the gateway and the kernel: every system call kills, lies, fails or takes its time, one after
+//! the other, swept over all of them.
+
+use sitian_tests_system::rig::Plan;
+use sitian_tests_system::strace::{injected, works};
+use sitian_tests_system::tally::{Fault, NONE, times};
+use sitian_tests_system::{Card, Rig, wait_for};
+
+/// A rig with as small a spool as there is, that forgets what is acknowledged: files come and go.
+fn start() -> Rig {
+    let more = "bytes_max = 8388608\nkeep_hours = 0".to_owned();
+    Rig::start(tempfile::tempdir().expect("a temporary folder"), &Plan { more, ..Plan::default() })
+}
+
+#[test]
+fn a_kill_at_every_system_call_of_the_gateway_loses_nothing_accepted() {
+    let fault = Fault {
+        number: "F1",
+        title: "gateway killed at every system call",
+        injected: "strace, SIGKILL at the n-th openat, write, pwrite64, fsync, fdatasync, unlink, pread64, getdents64",
+    };
+    if let Err(why) = works() {
+        return fault.skipped(why);
+    }
+    let mut rig = start();
+    rig.accepts(2);
+    let mut processes = 0;
+    let calls =
+        [("fdatasync", 10), ("pwrite64", 10), ("fsync", 4), ("unlink", 3), ("openat", 20), ("write", 20)];
+    for (call, most) in calls.into_iter().chain([("pread64", 12), ("getdents64", 3)]) {
+        for n in 1..=most * times(1, 10) {
+            rig.restart_gateway(&[&format!("{call}:signal=KILL:when={n}")]);
+            let enough =
+                rig.accepted.read() + if call == "fdatasync" || call == "pwrite64" { n + 2 } else { 3 };
+            wait_for("the gateway killed, or working", 30, || {
+                (rig.gateway.program.is_over() || rig.accepted.read() >= enough).then_some(())
+            });
+            processes += 1;
+        }
+        rig.restart_gateway(&[]);
+        rig.accepts(2);
+        let (verdict, stored) = rig.settle(60);
+        assert_eq!((verdict.harm, verdict.skipped, stored.gaps.len()), (NONE, 0, 0), "after kills at {call}");
+    }
+    let (verdict, _) = rig.settle(60);
+    let kills = injected(rig.folder.path());
+    let note = format!(
+        "{} records accepted; {} processes did not come that far",
+        rig.accepted.labels.len(),
+        processes - kills
+    );
+    fault.came_to(format!("{kills} kills"), verdict.harm, note);
+    assert!(kills > 50, "only {kills} kills");
+}
+
+#[test]
+fn an_error_of_any_system_call_of_the_spool_costs_no_poll_and_the_gateway_lives_on() {
+    let fault = Fault {
+        number: "F6",
+        title: "EIO and ENOSPC at the n-th call",
+        injected: "strace on fdatasync, fsync, pwrite64, unlink, pread64 of the gateway",
+    };
+    if let Err(why) = works() {
+        return fault.skipped(why);
+    }
+    let mut rig = start();
+    rig.accepts(2);
+    let cases: [(&str, &str, usize); 6] = [
+        ("fdatasync", "EIO", times(10, 100)),
+        ("pwrite64", "EIO", times(10, 100)),
+        ("fsync", "EIO", times(5, 20)),
+        ("pwrite64", "ENOSPC", times(3, 50)),
+        ("pread64", "EIO", times(8, 50)),
+        ("unlink", "EIO", times(3, 20)),
+    ];
+    for (call, error, most) in cases {
+        // The first preads are the loader's.
+        for n in if call == "pread64" { 4 } else { 1 }..=most {
+            rig.restart_gateway(&[&format!("{call}:error={error}:when={n}")]);
+            rig.accepts(n.min(12) + 3);
+        }
+        // Everything that was polled by a process that lived is there, whatever it met.
+        let (verdict, stored) = rig.settle(60);
+        assert_eq!(
+            (verdict.harm, verdict.skipped, stored.gaps.len()),
+            (NONE, 0, 0),
+            "after {error} of {call}"
+        );
+    }
+    rig.restart_gateway(&[]);
+    rig.accepts(2);
+    let (verdict, _) = rig.settle(60);
+    let note =
+        format!("{} polls of living gateways skipped in {} readings", verdict.skipped, verdict.readings);
+    let errors = injected(rig.folder.path());
+    fault.came_to(format!("{errors} errors, one per process"), verdict.harm, note);
+    assert!(errors > 25, "only {errors} errors were injected");
+}
+
+#[test]
+fn a_slow_card_does_not_slow_polling() {
+    let fault =
+        Fault { number: "F11", title: "every fdatasync takes 500 ms", injected: "strace, delay_exit" };
+    if let Err(why) = works() {
+        return fault.skipped(why);
+    }
+    let mut rig = start();
+    rig.accepts(1);
+    rig.restart_gateway(&["fdatasync:delay_exit=500000"]);
+    rig.accepts(1);
+    let begun = rig.counter.reads() as usize;
+    rig.accepts(times(150, 3_000));
+    let served = rig.counter.served();
+    let served = &served[begun..];
+    let pauses = served.iter().zip(served.iter().skip(1)).map(|(a, b)| (b.at - a.at).as_secs_f64() * 1e3);
+    let mut jitter: Vec<f64> = pauses.map(|pause| (pause - 100.0).abs()).collect();
+    jitter.sort_by(f64::total_cmp);
+    let at = |part: f64| jitter[(jitter.len() as f64 * part) as usize];
+    let (verdict, _) = rig.settle(60);
+    let note = format!(
+        "{} slow syncs; poll start off by {:.0} ms p50, {:.0} ms p99; {} polls skipped, {} silent",
+        injected(rig.folder.path()),
+        at(0.5),
+        at(0.99),
+        verdict.skipped,
+        verdict.silent
+    );
+    fault.came_to(format!("{} polls", served.len()), verdict.harm, note);
+    assert_eq!((verdict.harm, verdict.skipped, verdict.silent), (NONE, 0, 0));
+}
+
+#[test]
+fn a_card_that_lies_about_syncs_invents_and_doubles_nothing_and_its_loss_is_told() {
+    let fault = Fault {
+        number: "F5",
+        title: "lying fsync, then a power cut on a real ext4",
+        injected: "strace, fsync and fdatasync do nothing and return 0; EXT4_IOC_SHUTDOWN",
+    };
+    let (mut card, lies) = match (Card::ext4(192), works()) {
+        (Ok(card), Ok(_)) => (card, ["fsync:retval=0", "fdatasync:retval=0"]),
+        (Err(why), _) | (_, Err(why)) => return fault.skipped(why),
+    };
+    let plan = Plan { spool: card.path().join("spool"), keep_alive_s: 1, ..Plan::default() };
+    let mut rig = Rig::start(tempfile::tempdir().expect("a temporary folder"), &plan);
+    rig.accepts(2);
+    let cuts = times(3, 500);
+    let mut told = Vec::new();
+    for _ in 0..cuts {
+        rig.restart_gateway(&lies);
+        rig.accepts(3);
+        // A gateway says what it holds whenever it connects, and every minute.
+        rig.reconnect_gateway();
+        rig.accepts(3);
+        // All of it is central before the card forgets it.
+        let (verdict, _) = rig.settle(60);
+        assert_eq!(verdict.harm, NONE);
+        let known = rig.ingestor.incidents().len();
+        card.cut(rig.gateway.program.id());
+        rig.gateway.program.kill();
+        card.power_on();
+        rig.restart_gateway(&[]);
+        rig.accepts(1);
+        rig.reconnect_gateway();
+        let back = std::time::Instant::now();
+        wait_for("the centre saying that the card lost records", 60, || {
+            (rig.ingestor.incidents().len() > known).then_some(())
+        });
+        told.push(back.elapsed().as_secs_f64());
+    }
+    rig.accepts(2);
+    let (verdict, _) = rig.settle(60);
+    let slowest = told.iter().copied().fold(0.0, f64::max);
+    let (lost, possible) = (rig.incidents("card_lost"), rig.incidents("possible_loss"));
+    let note = format!(
+        "what the card forgot was central already; told each time ({lost} card_lost, {possible} possible_loss) after at most {slowest:.1} s"
+    );
+    fault.came_to(format!("{cuts} cuts"), verdict.harm, note);
+    assert_eq!(verdict.harm, NONE);
+}
