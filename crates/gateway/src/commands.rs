@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::{capture, probe, run, scan, settings, show, watch};
+use crate::{capture, probe, run, scan, settings, show, watch, write};
 
 /// What the program can be asked to do.
 #[derive(Subcommand)]
@@ -22,6 +22,8 @@ pub enum Command {
     Probe(probe::Options),
     /// Show buses, devices and values live, without disturbing a running gateway.
     Watch(watch::Options),
+    /// Give an output of the running gateway a new value, and read it back.
+    Write(write::Options),
     /// Record every byte of a bus while polling it, as a file to mail.
     Capture(capture::Options),
     /// Tell what the frames of such a file mean.
@@ -39,6 +41,7 @@ impl Command {
             Self::Scan(options) => scan::scan(&options),
             Self::Probe(options) => probe::probe(&options),
             Self::Watch(options) => watch::watch(&options),
+            Self::Write(options) => write::write(&options),
             Self::Capture(options) => capture::capture(&options),
             Self::Replay(options) => capture::replay::replay(&options),
         }

@@ -8,6 +8,7 @@ mod board;
 mod capture;
 mod clock;
 mod commands;
+mod control;
 mod disk;
 mod field;
 mod gather;
@@ -24,6 +25,7 @@ mod spooler;
 mod talk;
 mod totals;
 mod watch;
+mod write;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@
 mod adjust;
 mod airtime;
 mod bus;
+mod control;
 mod device;
 mod talk;
 
@@ -20,6 +21,7 @@ use sitian_profile::Profile;
 use sitian_settings::Loaded;
 use sitian_spool::Limits;
 
+use crate::control::Output;
 use crate::library::Library;
 use crate::settings::{BusKind, Settings};
 
@@ -44,6 +46,8 @@ pub struct Plan {
     pub buses: Vec<PlannedBus>,
     /// The other buses, in configuration order.
     pub talking: Vec<TalkingBus>,
+    /// What may be written.
+    pub outputs: Vec<Output>,
 }
 
 /// One bus with everything on it.
@@ -126,6 +130,7 @@ impl Judge<'_> {
             points: Vec::new(),
         };
         let buses = self.buses(&library, &mut manifest);
+        let outputs = self.outputs(&buses, &manifest);
         // What the centre would not take is told before anything is polled.
         let sent = sitian_wire::encode_manifest(&sitian_model::Epoch([0; 16]), &manifest);
         if let Err(error) = sitian_wire::decode_manifest(&sent) {
@@ -143,7 +148,7 @@ impl Judge<'_> {
         };
         let talking = std::mem::take(&mut self.talking);
         let spool_folder = self.path(&spool.directory);
-        Some(Plan { manifest, link: link?, spool_folder, spool_limits, buses, talking })
+        Some(Plan { manifest, link: link?, spool_folder, spool_limits, buses, talking, outputs })
     }
 
     fn gateway_id(&mut self, text: &str) -> Option<GatewayId> {

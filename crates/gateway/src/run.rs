@@ -19,6 +19,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
 use crate::clock::{BoardClock, mono_ms};
+use crate::control::Outcome;
+use crate::control::desk::Desk;
 use crate::field::{self, FromField, Round};
 use crate::gather::{self, Gather, Gathered};
 use crate::plan::{Plan, PlannedBus, TalkingBus};
@@ -47,16 +49,19 @@ pub fn run(source: &Source) -> Result<()> {
 }
 
 async fn walk(plan: Plan) -> Result<()> {
-    let Plan { manifest, link, spool_folder, spool_limits, buses, talking } = plan;
+    let Plan { manifest, link, spool_folder, spool_limits, buses, talking, outputs } = plan;
     info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
     let totals = Totals::open(&spool_folder, &buses, &manifest);
     let board = Board::new(&buses, &manifest);
     let mut gateway = Gateway::start(manifest, link, &spool_folder, spool_limits, totals)?;
-    tokio::spawn(watch::socket::serve(spool_folder, board.clone()));
-    let (mut rounds, _orders, mut tasks) = start_buses(buses, talking, &board);
+    tokio::spawn(watch::socket::serve(spool_folder.clone(), board.clone()));
+    let (mut rounds, orders, mut tasks) = start_buses(buses, talking, &board);
+    let (now, wall_ms) = gateway.now();
+    let mut desk = Desk::open(&spool_folder, outputs, orders, now, wall_ms)?;
     let mut end = signal(SignalKind::terminate()).context("listen for signals")?;
     loop {
-        let wake = Duration::from_millis(gateway.next_timer_ms().saturating_sub(mono_ms()));
+        let due = desk.due_ms().into_iter().fold(gateway.next_timer_ms(), u64::min);
+        let wake = Duration::from_millis(due.saturating_sub(mono_ms()));
         tokio::select! {
             biased;
             _ = end.recv() => break,
@@ -66,8 +71,14 @@ async fn walk(plan: Plan) -> Result<()> {
                 // Readings would be dropped from here on: the service manager starts a new process.
                 None => bail!("go on: the spool's thread ended, see the log"),
             },
-            Some(event) = gateway.events.recv() => gateway.handle_event(event),
-            Some(news) = rounds.recv(), if gateway.outstanding < OUTSTANDING_MAX => gateway.handle_field(news),
+            Some(event) = gateway.events.recv() => gateway.handle_event(event, &mut desk),
+            Some(news) = rounds.recv(), if gateway.outstanding < OUTSTANDING_MAX => {
+                gateway.handle_field(news, &mut desk);
+            }
+            event = desk.next() => {
+                let (now, wall_ms) = gateway.now();
+                desk.handle(event, now, wall_ms);
+            }
             Some(ended) = tasks.join_next() => {
                 return ended.context("go on: a bus ended")?.and_then(|()| bail!("go on: a bus ended"));
             }
@@ -75,6 +86,8 @@ async fn walk(plan: Plan) -> Result<()> {
         }
         gateway.handle_timers();
         gateway.work();
+        let (now, wall_ms) = gateway.now();
+        desk.work(now, wall_ms).iter().for_each(|outcome| gateway.tell(outcome));
     }
     info!("ending");
     gateway.end().await;
@@ -129,7 +142,10 @@ impl Gateway {
         let offline = sitian_wire::encode_state(&State { online: false, ..state.clone() });
         settings.will =
             Some(Will { topic: Topic::State(id.clone()).to_string(), payload: offline.into(), retain: true });
-        settings.subscriptions = vec![(Topic::Ack(id.clone()).to_string(), Qos::AtMostOnce)];
+        settings.subscriptions = vec![
+            (Topic::Ack(id.clone()).to_string(), Qos::AtMostOnce),
+            (Topic::Command(id.clone()).to_string(), Qos::AtLeastOnce),
+        ];
         let spooler =
             Spooler::start(folder, limits, move |epoch| sitian_wire::encode_manifest(epoch, &manifest))?;
         let (link, events) = Link::start(settings);
@@ -176,10 +192,20 @@ impl Gateway {
         }
     }
 
-    fn handle_field(&mut self, news: FromField) {
+    /// Monotonic and wall time.
+    fn now(&self) -> (u64, i64) {
+        let now = mono_ms();
+        (now, self.clock.wall(now).0)
+    }
+
+    fn handle_field(&mut self, news: FromField, desk: &mut Desk) {
+        let (now, wall_ms) = self.now();
         match news {
-            FromField::Round(round) => self.handle_round(round),
-            FromField::Written(done) => debug!(?done, "written"),
+            FromField::Round(round) => {
+                desk.handle_samples(&round.samples, now);
+                self.handle_round(round);
+            }
+            FromField::Written(done) => desk.handle_written(done, now, wall_ms),
         }
     }
 
@@ -233,7 +259,7 @@ impl Gateway {
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event, desk: &mut Desk) {
         let now = mono_ms();
         match event {
             Event::Up { .. } => {
@@ -245,10 +271,18 @@ impl Gateway {
                 }
                 self.asked_ms = Some(now);
                 self.uplink.handle_link_up(now);
+                desk.handle_link(true, now);
             }
             Event::Down { reason } => {
                 warn!(reason, "link to the broker is down; readings wait in the spool");
                 self.uplink.handle_link_down(now);
+                desk.handle_link(false, now);
+            }
+            Event::Message { topic, payload, .. } if topic == Topic::Command(self.id.clone()).to_string() => {
+                match sitian_wire::decode_command(&payload) {
+                    Ok(message) => desk.handle_message(message, now, self.clock.wall(now).0),
+                    Err(error) => warn!(topic, %error, "command not understood"),
+                }
             }
             Event::Message { topic, payload, .. } => match sitian_wire::decode_ack(&payload) {
                 Ok(ack) => {
@@ -287,6 +321,15 @@ impl Gateway {
                 Command::Relabel(epoch) => self.ask(Ask::Relabel(epoch)),
                 Command::Reconnect => self.link.reconnect(),
             }
+        }
+    }
+
+    /// What came of a command goes to the centre, again and again until it says that it has it.
+    fn tell(&self, outcome: &Outcome) {
+        let topic = Topic::Result(self.id.clone()).to_string();
+        let bytes = sitian_wire::encode_result(&outcome.to_wire());
+        if let Err(error) = self.publisher.try_publish(&topic, Qos::AtLeastOnce, false, bytes) {
+            debug!(topic, %error, "result not published, sent again later");
         }
     }
 

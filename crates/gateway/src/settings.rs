@@ -46,6 +46,33 @@ pub struct Settings {
     pub bus: Vec<BusSection>,
     #[serde(default)]
     pub device: Vec<DeviceSection>,
+    #[serde(default)]
+    pub control: Vec<ControlSection>,
+}
+
+/// What holds for one output.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlSection {
+    pub device: String,
+    pub point: String,
+    #[serde(default)]
+    pub from_centre: bool,
+    #[serde(default)]
+    pub safe_without_link_s: u32,
+    #[serde(default)]
+    pub require: Vec<RequireSection>,
+}
+
+/// A point that has to be within bounds while an output is away from its safe value.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequireSection {
+    pub device: String,
+    pub point: String,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    pub max_age_s: Option<u32>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -17,6 +17,7 @@
 mod ack;
 mod batch;
 mod body;
+mod control;
 mod fault;
 mod manifest;
 mod record;
@@ -27,6 +28,10 @@ pub mod topic;
 pub use ack::{decode_ack, encode_ack};
 pub use batch::{CLOCKS_MAX, ENTRIES_MAX, HELD_MAX, decode_batch, encode_batch};
 pub use body::{DECODED_BYTES_MAX, WIRE_BYTES_MAX};
+pub use control::{
+    CommandMessage, CommandResult, Outcome, WriteCommand, decode_command, decode_result, encode_command,
+    encode_result,
+};
 pub use fault::{Declared, DecodeError};
 pub use manifest::{DEVICES_MAX, POINTS_MAX, decode_manifest, encode_manifest};
 pub use record::{READINGS_MAX, RECORD_BYTES_MAX, RECORD_BYTES_MIN, decode_record, encode_record};

@@ -10,6 +10,8 @@ use crate::steps::{self, Score};
 
 /// What the real-parts tests need, as (a program or file it brings, the Debian package).
 const PACKAGES: &[(&str, &str)] = &[
+    ("/usr/include/modbus/modbus.h", "libmodbus-dev"),
+    ("gcc", "gcc"),
     ("mosquitto", "mosquitto"),
     ("socat", "socat"),
     ("strace", "strace"),

@@ -1,0 +1,159 @@
+//! The shell of [`Control`]: its journal, its door, the buses, and the time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use sitian_poll::{Failure, Sample, WriteDone, WriteOrder};
+use sitian_wire::CommandMessage;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+use super::door;
+use super::journal::Journal;
+use super::{Command, Control, Order, Outcome, Output, State};
+
+/// Orders from the door that wait for the desk.
+const ORDERS_MAX: usize = 16;
+
+/// What woke the desk.
+pub enum Event {
+    /// The oldest entry is durable.
+    Kept,
+    /// The journal's thread has ended.
+    JournalGone,
+    /// Somebody at the door wants something, and waits for the outcome.
+    Ordered(Order, oneshot::Sender<Outcome>),
+}
+
+/// Executes what [`Control`] decides.
+pub struct Desk {
+    control: Control,
+    journal: Journal,
+    journal_gone: bool,
+    orders: mpsc::Receiver<(Order, oneshot::Sender<Outcome>)>,
+    buses: Vec<mpsc::Sender<WriteOrder>>,
+    waiting: BTreeMap<String, Vec<oneshot::Sender<Outcome>>>,
+}
+
+impl Desk {
+    /// Reads the journal in `folder`, opens the door there and begins.
+    pub fn open(
+        folder: &Path,
+        outputs: Vec<Output>,
+        buses: Vec<mpsc::Sender<WriteOrder>>,
+        now: u64,
+        wall_ms: i64,
+    ) -> Result<Self> {
+        let (journal, entries) = Journal::open(folder)?;
+        let (sender, orders) = mpsc::channel(ORDERS_MAX);
+        tokio::spawn(door::serve(folder.to_owned(), sender));
+        let control = Control::new(outputs, entries, now, wall_ms);
+        Ok(Self { control, journal, journal_gone: false, orders, buses, waiting: BTreeMap::new() })
+    }
+
+    /// Waits for something. May be dropped half-way.
+    pub async fn next(&mut self) -> Event {
+        tokio::select! {
+            kept = self.journal.kept.recv(), if !self.journal_gone => match kept {
+                Some(()) => Event::Kept,
+                None => Event::JournalGone,
+            },
+            Some((order, reply)) = self.orders.recv() => Event::Ordered(order, reply),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// When [`Desk::work`] has to be called, at the latest.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.control.poll_timeout()
+    }
+
+    /// What [`Desk::next`] returned.
+    pub fn handle(&mut self, event: Event, now: u64, wall_ms: i64) {
+        match event {
+            Event::Kept => self.control.handle_kept(now),
+            Event::JournalGone => self.journal_gone = true,
+            Event::Ordered(order, reply) => {
+                self.waiting.entry(order.id.clone()).or_default().push(reply);
+                self.control.handle_order(order, now, wall_ms);
+            }
+        }
+    }
+
+    /// The centre wants something, or has stored a result.
+    pub fn handle_message(&mut self, message: CommandMessage, now: u64, wall_ms: i64) {
+        match message {
+            CommandMessage::Confirm(id) => self.control.handle_confirmed(&id),
+            CommandMessage::Write(write) => {
+                let order = Order::from_centre(write);
+                let Order { id, device, point, value, by, .. } = &order;
+                info!(id, device, point, value, by, "command from the centre");
+                self.control.handle_order(order, now, wall_ms);
+            }
+        }
+    }
+
+    /// Samples of any bus.
+    pub fn handle_samples(&mut self, samples: &[Sample], now: u64) {
+        samples.iter().for_each(|sample| self.control.handle_sample(sample, now));
+    }
+
+    /// The link to the centre is up or down.
+    pub fn handle_link(&mut self, up: bool, now: u64) {
+        self.control.handle_link(up, now);
+    }
+
+    /// A bus has done what it could.
+    pub fn handle_written(&mut self, done: WriteDone, now: u64, wall_ms: i64) {
+        self.control.handle_written(done, now, wall_ms);
+    }
+
+    /// Does what is decided; returns what the centre is to be told.
+    pub fn work(&mut self, now: u64, wall_ms: i64) -> Vec<Outcome> {
+        if self.control.poll_timeout().is_some_and(|due| due <= now) {
+            self.control.handle_timeout(now);
+        }
+        let mut news = Vec::new();
+        while let Some(command) = self.control.poll_command() {
+            match command {
+                Command::Keep(entry) => {
+                    if !self.journal.keep(entry) {
+                        warn!("a command is not executed: the journal takes no more");
+                    }
+                }
+                Command::Write(bus, order) => {
+                    let ticket = order.ticket;
+                    let sent = self.buses.get(bus).is_some_and(|bus| bus.try_send(order).is_ok());
+                    if !sent {
+                        let written =
+                            Err(Failure::Unreachable("too many writes wait for this bus".to_owned()));
+                        self.control.handle_written(
+                            WriteDone { ticket, written, read_back: None },
+                            now,
+                            wall_ms,
+                        );
+                    }
+                }
+                Command::Tell(outcome) => {
+                    tell(&outcome);
+                    for reply in self.waiting.remove(&outcome.order.id).into_iter().flatten() {
+                        // Who has gone away can ask again with the same id.
+                        let _ = reply.send(outcome.clone());
+                    }
+                    news.push(outcome);
+                }
+            }
+        }
+        news
+    }
+}
+
+fn tell(outcome: &Outcome) {
+    let Outcome { order: Order { id, device, point, value, by, .. }, state, detail, .. } = outcome;
+    if *state == State::Failed {
+        warn!(id, device, point, value, by, detail, "command failed");
+    } else {
+        info!(id, device, point, value, by, ?state, detail, "command ended");
+    }
+}

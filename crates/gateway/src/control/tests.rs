@@ -1,0 +1,273 @@
+//! Scores: what happens, and what control does about it.
+
+use std::sync::Arc;
+
+use sitian_model::Quality;
+use sitian_poll::{Failure, Values};
+use sitian_profile::{Catalogue, Profile, builtin, catalogue_text};
+
+use super::*;
+
+const WALL: i64 = 1_750_000_000_000;
+
+fn relay() -> Output {
+    let catalogue = Catalogue::parse("measurements.toml", catalogue_text()).expect("a catalogue");
+    let (file, text) = builtin().iter().find(|(file, _)| *file == "waveshare-relay-8.toml").expect("a relay");
+    let profile = Arc::new(Profile::parse(file, text, &catalogue).expect("a profile"));
+    let mut write = profile.points[0].write.clone().expect("an output");
+    write.on_max_s = 600;
+    Output {
+        device: "relay".to_owned(),
+        point: "relay_1".to_owned(),
+        bus: 0,
+        position: 0,
+        unit: 1,
+        timeout_ms: 500,
+        profile,
+        written: 0,
+        read: 0,
+        write,
+        from_centre: true,
+        link_loss_ms: 60_000,
+        requires: vec![Require {
+            point: 7,
+            name: "tank/water_level".to_owned(),
+            min: 0.5,
+            max: f64::INFINITY,
+            age_max_ms: 30_000,
+        }],
+    }
+}
+
+fn order(id: &str, value: f64) -> Order {
+    Order {
+        id: id.to_owned(),
+        device: "relay".to_owned(),
+        point: "relay_1".to_owned(),
+        value,
+        by: "somebody".to_owned(),
+        centre: true,
+        expires_ms: 0,
+    }
+}
+
+/// A gateway in miniature: its disk and its relay do at once what they are told.
+struct World {
+    control: Control,
+    disk: Vec<Entry>,
+    /// What the relay was told, with the time.
+    written: Vec<(u64, bool)>,
+    told: Vec<(String, State, String)>,
+    relay: Result<(), Failure>,
+    now: u64,
+}
+
+impl World {
+    fn new(output: Output, disk: Vec<Entry>) -> Self {
+        let control = Control::new(vec![output], disk.clone(), 0, WALL);
+        let mut world = Self { control, disk, written: Vec::new(), told: Vec::new(), relay: Ok(()), now: 0 };
+        world.control.handle_link(true, 0);
+        world.work();
+        world
+    }
+
+    fn work(&mut self) {
+        while let Some(command) = self.control.poll_command() {
+            match command {
+                Command::Keep(entry) => {
+                    self.disk.push(entry);
+                    self.control.handle_kept(self.now);
+                }
+                Command::Write(0, order) => {
+                    let Values::Coil(on) = order.request.values else { panic!("{order:?}") };
+                    self.written.push((self.now, on));
+                    let done = WriteDone {
+                        ticket: order.ticket,
+                        written: self.relay.clone(),
+                        read_back: self.relay.clone().ok().map(|()| Ok(vec![u16::from(on)])),
+                    };
+                    self.control.handle_written(done, self.now, WALL + self.now as i64);
+                }
+                Command::Write(bus, _) => panic!("bus {bus}"),
+                Command::Tell(outcome) => {
+                    self.told.push((outcome.order.id, outcome.state, outcome.detail));
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        self.control.handle_order(order, self.now, WALL + self.now as i64);
+        self.work();
+    }
+
+    fn level(&mut self, value: f64) {
+        let sample = Sample { point: 7, value: Some(value), quality: Quality::Good };
+        self.control.handle_sample(&sample, self.now);
+        self.work();
+    }
+
+    /// Lets time go by, with a good level every ten seconds.
+    fn until(&mut self, end: u64) {
+        while self.now < end {
+            let due = self.control.poll_timeout().unwrap_or(u64::MAX);
+            self.now = due.max(self.now + 1).min((self.now / 10_000 + 1) * 10_000).min(end);
+            self.control.handle_timeout(self.now);
+            self.work();
+            if self.now.is_multiple_of(10_000) {
+                self.level(1.0);
+            }
+        }
+    }
+
+    fn last(&self) -> (&str, State, &str) {
+        let (id, state, detail) = self.told.last().expect("something was told");
+        (id, *state, detail)
+    }
+}
+
+#[test]
+fn an_order_is_kept_written_read_back_kept_and_told_once() {
+    let mut world = World::new(relay(), Vec::new());
+    world.level(1.0);
+    world.order(order("a", 1.0));
+    assert_eq!(world.written, [(0, true)]);
+    assert_eq!(world.last(), ("a", State::Done, "read back; the device confirmed"));
+    assert!(matches!(&world.disk[..], [Entry::Accepted(_), Entry::Ended(_)]), "{:?}", world.disk);
+    // The same id again: told again, and nothing else.
+    world.order(order("a", 1.0));
+    assert_eq!((world.written.len(), world.disk.len(), world.told.len()), (1, 2, 2));
+    // Also after a restart, where it goes back to safety.
+    let mut next = World::new(relay(), world.disk);
+    assert_eq!(next.written, [(0, false)]);
+    next.order(order("a", 1.0));
+    assert_eq!(next.written.len(), 1);
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_with_the_reason_and_nothing_is_written() {
+    for (name, output, order, level, reason) in [
+        ("other point", relay(), Order { point: "relay_9".into(), ..order("a", 1.0) }, 1.0, "no output"),
+        ("not from there", Output { from_centre: false, ..relay() }, order("a", 1.0), 1.0, "from_centre"),
+        ("too much", relay(), order("a", 2.0), 1.0, "not between 0 and 1"),
+        ("no number", relay(), order("a", f64::NAN), 1.0, "not between"),
+        ("too late", relay(), Order { expires_ms: WALL - 1, ..order("a", 1.0) }, 1.0, "too late"),
+        ("interlock", relay(), order("a", 1.0), 0.4, "tank/water_level is 0.4, below 0.5"),
+    ] {
+        let mut world = World::new(output, Vec::new());
+        world.level(level);
+        world.order(order);
+        assert_eq!(world.written, [], "{name}");
+        let (id, state, detail) = world.last();
+        assert_eq!((id, state), ("a", State::Refused), "{name}");
+        assert!(detail.contains(reason), "{name}: {detail}");
+    }
+    let mut world = World::new(relay(), Vec::new());
+    world.order(order("a", 1.0));
+    assert_eq!(world.last().2, "interlock: tank/water_level is not known");
+    world.order(order("b", 0.0));
+    assert_eq!(world.last().1, State::Done, "safety needs no permission");
+    world.level(1.0);
+    world.now = 30_001;
+    world.order(order("c", 1.0));
+    assert_eq!(world.last().2, "interlock: tank/water_level is not known", "an old value says nothing");
+}
+
+#[test]
+fn an_output_goes_back_to_safety_when_its_reason_is_gone() {
+    let on = || {
+        let mut world = World::new(relay(), Vec::new());
+        world.level(1.0);
+        world.order(order("a", 1.0));
+        world
+    };
+    let mut longest = on();
+    longest.until(700_000);
+    assert_eq!(longest.written, [(0, true), (600_000, false)]);
+    let mut dry = on();
+    dry.until(20_000);
+    dry.level(0.3);
+    assert_eq!(dry.written, [(0, true), (20_000, false)]);
+    let mut alone = on();
+    alone.until(30_000);
+    alone.control.handle_link(false, 30_000);
+    alone.control.handle_link(false, 50_000);
+    alone.until(200_000);
+    assert_eq!(alone.written, [(0, true), (90_000, false)]);
+    let mut back = on();
+    back.control.handle_link(false, 0);
+    back.until(50_000);
+    back.control.handle_link(true, 50_000);
+    back.until(200_000);
+    assert_eq!(back.written, [(0, true)], "a short outage changes nothing");
+    // A new order before the time is over counts from then on.
+    let mut again = on();
+    again.until(500_000);
+    again.order(order("b", 1.0));
+    again.until(1_200_000);
+    assert_eq!(again.written, [(0, true), (500_000, true), (1_100_000, false)]);
+}
+
+#[test]
+fn safety_is_tried_until_it_is_reached_at_growing_distances() {
+    let mut world = World::new(relay(), Vec::new());
+    world.level(1.0);
+    world.order(order("a", 1.0));
+    world.relay = Err(Failure::Timeout);
+    world.until(640_000);
+    let tries: Vec<u64> = world.written[1..].iter().map(|(at, on)| if *on { 0 } else { *at }).collect();
+    assert_eq!(tries, [600_000, 605_000, 615_000, 635_000]);
+    assert_eq!(world.last().1, State::Failed);
+    world.relay = Ok(());
+    world.until(900_000);
+    assert_eq!(world.written.len(), 6);
+    assert_eq!(world.last().1, State::Done);
+}
+
+#[test]
+fn a_process_that_died_half_way_tells_so_and_restores_safety_at_its_next_start() {
+    let disk = vec![Entry::Accepted(order("a", 1.0))];
+    let world = World::new(relay(), disk);
+    assert_eq!(world.written, [(0, false)]);
+    let (_, state, detail) = &world.told[0];
+    assert_eq!((*state, detail.as_str()), (State::Failed, "the gateway restarted before it knew"));
+    let safe = World::new(relay(), world.disk);
+    assert_eq!(safe.written, [], "it is safe already");
+}
+
+#[test]
+fn results_are_told_again_until_the_centre_confirms_them() {
+    let mut world = World::new(relay(), Vec::new());
+    world.level(1.0);
+    world.order(order("a", 1.0));
+    world.order(order("b", 0.0));
+    world.told.clear();
+    world.control.handle_link(false, 0);
+    world.control.handle_link(true, 0);
+    world.work();
+    assert_eq!(world.told.iter().map(|told| told.0.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    world.control.handle_confirmed("a");
+    world.control.handle_confirmed("a");
+    world.work();
+    let mut next = World::new(relay(), world.disk);
+    next.control.handle_link(true, 0);
+    next.told.clear();
+    next.work();
+    assert_eq!(next.told.iter().map(|told| told.0.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn a_result_counts_only_as_what_was_read_back() {
+    let read = |word: u16| Some(Ok(vec![word]));
+    for (written, read_back, state) in [
+        (Ok(()), read(1), State::Done),
+        (Err(Failure::Timeout), read(1), State::Done),
+        (Ok(()), read(0), State::Failed),
+        (Ok(()), None, State::Failed),
+        (Ok(()), Some(Err(Failure::Timeout)), State::Failed),
+        (Err(Failure::Exception(2)), read(0), State::Failed),
+    ] {
+        let done = WriteDone { ticket: 1, written, read_back };
+        assert_eq!(relay().judge(1.0, &done).0, state, "{done:?}");
+    }
+}

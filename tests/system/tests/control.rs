@@ -1,0 +1,124 @@
+//! An output of a real device: commanded locally, read back, held by interlocks, safe again when the gateway was killed.
+
+use std::path::Path;
+
+use sitian_tests_system::program::{free_port, ours};
+use sitian_tests_system::{Field, Program, wait_for};
+
+const PROFILE: &str = r#"
+id = "test-valve"
+vendor = "t"
+model = "t"
+name_zh = "阀"
+name_en = "valve"
+source = "tests/system"
+verified = "U"
+default_unit = 1
+[serial]
+baud = 9600
+[[points]]
+key = "valve"
+measurement = "contact"
+unit = ""
+function = "holding"
+address = 10
+kind = "u16"
+min = 0
+max = 100
+write = { min = 0, max = 100, safe = 0, on_max_s = 3600 }
+[[points]]
+key = "pressure"
+measurement = "contact"
+unit = ""
+function = "holding"
+address = 20
+kind = "u16"
+min = 0
+max = 1000
+"#;
+
+fn start(folder: &Path, port: u16) -> Program {
+    let config = format!(
+        "[gateway]\nid = \"gw\"\n[profiles]\ndirectory = \"profiles\"\n[mqtt]\nport = 1\n\
+         [[bus]]\nname = \"b\"\nkind = \"tcp\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+         [[device]]\nid = \"v\"\nbus = \"b\"\nprofile = \"test-valve\"\ninterval_s = 0.2\n\
+         [[control]]\ndevice = \"v\"\npoint = \"valve\"\n\
+         [[control.require]]\ndevice = \"v\"\npoint = \"pressure\"\nmax = 500\n"
+    );
+    std::fs::create_dir_all(folder.join("profiles")).expect("a folder");
+    std::fs::write(folder.join("profiles/valve.toml"), PROFILE).expect("a file");
+    std::fs::write(folder.join("gateway.toml"), config).expect("a file");
+    let mut gateway = ours("sitian-gateway");
+    Program::start(folder, "gateway", gateway.args(["run", "--config"]).arg(folder.join("gateway.toml")))
+}
+
+/// Runs `sitian-gateway write`; its words, and whether it succeeded.
+fn write(folder: &Path, value: &str, id: &str) -> (bool, String) {
+    let mut command = ours("sitian-gateway");
+    command.args(["write", "v", "valve", value, "--id", id, "--config"]).arg(folder.join("gateway.toml"));
+    let output = command.output().expect("a program that runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn done(folder: &Path, value: &str, id: &str) -> String {
+    wait_for("the write being done", 20, || {
+        let (well, words) = write(folder, value, id);
+        well.then_some(words)
+    })
+}
+
+#[test]
+fn a_valve_is_commanded_read_back_held_by_its_interlock_and_closed_after_a_crash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let port = free_port();
+    let mut field = Field::tcp(folder, port);
+    let (well, words) = {
+        start(folder, port).kill();
+        write(folder, "1", "nobody")
+    };
+    assert!(!well && words.contains("start it first"), "{words}");
+
+    let mut gateway = start(folder, port);
+    // Until the pressure has been read the interlock holds: each refusal has an id of its own.
+    let mut tries = 0;
+    let words = wait_for("the pressure being known", 20, || {
+        tries += 1;
+        let (well, words) = write(folder, "40", &format!("open-{tries}"));
+        assert!(
+            well || words.contains("pressure is not known") || words.contains("start it first"),
+            "{words}"
+        );
+        well.then_some(words)
+    });
+    assert!(words.contains("v/valve = 40: done, read back 40"), "{words}");
+    let (well, again) = write(folder, "77", &format!("open-{tries}"));
+    assert!(well && again.contains("read back 40"), "an id is executed once: {again}");
+    for (value, reason) in [("101", "not between 0 and 100"), ("-1", "not between")] {
+        let (well, words) = write(folder, value, &format!("bad{value}"));
+        assert!(!well && words.contains(reason), "{words}");
+    }
+
+    // Too much pressure closes the valve, whoever opened it.
+    field.set(20, &[501]);
+    gateway.wait_for_output("interlock: v/pressure is 501, above 500");
+    let (well, words) = write(folder, "40", "open-under-pressure");
+    assert!(!well && words.contains("interlock: v/pressure is 501"), "{words}");
+    field.set(20, &[100]);
+    let mut tries = 0;
+    wait_for("the valve being opened again", 20, || {
+        tries += 1;
+        write(folder, "55", &format!("again-{tries}")).0.then_some(())
+    });
+
+    gateway.kill();
+    let mut gateway = start(folder, port);
+    gateway.wait_for_output("the gateway has restarted");
+    wait_for("the safe value being read back", 20, || {
+        gateway.output().lines().any(|l| l.contains("command ended") && l.contains("restarted")).then_some(())
+    });
+    assert!(done(folder, "0", "close").contains("read back 0"));
+    let journal = std::fs::read_to_string(folder.join("spool/commands.jsonl")).expect("a journal");
+    assert!(journal.contains("\"by\":\"local user ") && journal.lines().count() >= 10, "{journal}");
+}
