@@ -45,4 +45,4 @@ pub use live::Live;
 pub use present::{GatewayFacts, PointFacts, Presenter};
 pub use routes::{Settings, router};
 pub use serve::{ServeError, check_address, listen, serve};
-pub use zone::{Zone, ZoneError};
+pub use zone::{Zone, ZoneError, parse as moment};

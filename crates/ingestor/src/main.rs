@@ -10,6 +10,7 @@ mod parts;
 mod run;
 mod settings;
 mod show;
+mod upkeep;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ enum Command {
     Check(settings::Source),
     /// Print every setting in force and where it comes from.
     Config(settings::Source),
+    #[command(flatten)]
+    Upkeep(upkeep::Task),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Run(source) => run::run(&source),
         Command::Check(source) => show::check(&source),
         Command::Config(source) => show::config(&source),
+        Command::Upkeep(task) => task.run(),
     };
     sitian_settings::exit_code(outcome, |error| error.is::<sitian_settings::Faults>())
 }

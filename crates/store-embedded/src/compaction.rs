@@ -37,6 +37,12 @@ mod tests;
 
 /// Small chunks of a point from which on it is looked at.
 const SMALL_MIN: u32 = plan::JOIN_MIN as u32;
+/// What `PRAGMA auto_vacuum` answers where pages can be given back.
+const INCREMENTAL: i64 = 2;
+/// Free pages that are always kept (4 KiB each).
+const FREE_PAGES_MIN: i64 = 1_024;
+/// Pages given back in one step.
+const SHRINK_PAGES: u32 = 512;
 /// Chunks that get their hours in one step.
 const HOURS_AT_ONCE: u32 = 16;
 
@@ -69,6 +75,8 @@ pub enum Progress {
     Rolled,
     /// Rows, or hours, of a point became coarser or were forgotten.
     Faded,
+    /// Free pages went back to the disk.
+    Shrunk,
     /// There is nothing to do now.
     Idle,
 }
@@ -110,7 +118,24 @@ impl Compactor {
                 }
             }
         }
-        if self.fade(now)? { Ok(Progress::Faded) } else { Ok(Progress::Idle) }
+        if self.fade(now)? {
+            return Ok(Progress::Faded);
+        }
+        if self.shrink()? { Ok(Progress::Shrunk) } else { Ok(Progress::Idle) }
+    }
+
+    /// Gives some free pages back to the disk, if there are more than the next sealing will use. Files of releases
+    /// before schema 2 keep theirs: what is free is used again.
+    fn shrink(&mut self) -> Result<bool, StoreError> {
+        let read = |pragma| self.connection.query_row(pragma, [], |line| line.get::<_, i64>(0));
+        let (mode, pages, free) =
+            (read("PRAGMA auto_vacuum")?, read("PRAGMA page_count")?, read("PRAGMA freelist_count")?);
+        if mode != INCREMENTAL || free <= FREE_PAGES_MIN.max(pages / 20) {
+            return Ok(false);
+        }
+        let _turn = self.shared.turn();
+        self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+        Ok(true)
     }
 
     /// Gives hours to some chunks that have none: those that an older release has written. True if there may be more.

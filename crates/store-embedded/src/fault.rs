@@ -37,6 +37,26 @@ pub enum StoreError {
         /// Newest schema of this program.
         known: i64,
     },
+    /// An older version of the program has written it, and it was opened for reading only.
+    #[error("open the store {}: its schema is older than this program's; start the ingestor once, it brings it up to date", path.display())]
+    Older {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Something is where nothing may be overwritten.
+    #[error("write {}: it is there already; name another file or move it away", path.display())]
+    Occupied {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// What is to be put in place of a store is damaged; the store was not touched.
+    #[error("trust {}: {what}; choose another backup", path.display())]
+    Untrusted {
+        /// The backup.
+        path: PathBuf,
+        /// The first thing that is wrong with it.
+        what: String,
+    },
     /// The folder or the lock file cannot be used.
     #[error("use {}", path.display())]
     Folder {
@@ -51,7 +71,7 @@ pub enum StoreError {
     DiskFull,
     /// The file is damaged. What was read before stays valid.
     #[error(
-        "read the store: {what}; the disk may be failing: copy the data folder away, then put a backup in its place"
+        "read the store: {what}; the disk may be failing: copy the data folder away, then put a backup in its place or try `sitian-ingestor doctor --repair`"
     )]
     Damaged {
         /// What is damaged.

@@ -93,15 +93,18 @@
 //!
 //! Reading order: `transaction`, `store` and `store/seal` (writing); `reader`,
 //! `reader/windows` and `merge` (reading); `shelf` (tables of chunks), `compaction`, `corrections`; `head`; `chunk`,
-//! `hours`, `journal`, `marks`, `manifest`, `decimal`, `varint` (bytes); `registry`, `alerts` (tables); `schema`, `lock`, `fault`.
+//! `hours`, `journal`, `marks`, `manifest`, `decimal`, `varint` (bytes); `registry`, `alerts` (tables); `schema`, `lock`, `fault`; `examination`,
+//! `backup` (for the operator).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alerts;
+mod backup;
 mod chunk;
 mod compaction;
 mod corrections;
 mod decimal;
+mod examination;
 mod fault;
 mod head;
 mod hours;
@@ -120,8 +123,10 @@ mod transaction;
 mod varint;
 
 pub use alerts::{EpisodeFilter, LogLine, PhaseFilter};
+pub use backup::{back_up, restore};
 pub use compaction::{Compactor, Progress};
 pub use corrections::{Correction, CorrectionStored};
+pub use examination::{Examination, Finding, examine, repair};
 pub use fault::StoreError;
 pub use reader::Reader;
 pub use registry::{GapStored, IncidentStored, ListFilter, QuarantineStored};

@@ -1,5 +1,6 @@
 //! Queries: each on a read-only connection of its own, so that none blocks a commit and no commit blocks it.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use rusqlite::Connection;
@@ -17,6 +18,7 @@ use crate::registry::{self, GapStored, IncidentStored, ListFilter, QuarantineSto
 use crate::schema;
 use crate::shelf;
 use crate::store::Shared;
+use crate::store::load;
 
 mod windows;
 
@@ -32,6 +34,19 @@ pub struct Reader {
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// Opens a store for reading only, beside whatever process writes to it: what that one stores later in its journal is
+    /// not seen.
+    ///
+    /// # Errors
+    /// There is no store, it is not of this schema, it is damaged, or the disk refuses.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = schema::existing(path)?;
+        let snapshot = connection.transaction()?;
+        let head = load::load(&snapshot)?.head;
+        drop(snapshot);
+        Ok(Self::new(Arc::new(Shared::new(path, head))))
     }
 
     /// Everything that `ingest` needs to continue.

@@ -21,6 +21,8 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     check(&connection, path)?;
     check_intact(&connection, path)?;
+    // Has a say only where there are no tables yet: free pages can then be given back a few at a time.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     // A power cut must not take back what was acknowledged: every commit is synced.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -45,6 +47,34 @@ pub(crate) fn second_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "cache_size", -8_192)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    Ok(connection)
+}
+
+/// Opens a store that must be there, and of this schema, for reading only.
+pub(crate) fn existing(path: &Path) -> Result<Connection, StoreError> {
+    if !path.is_file() {
+        return Err(StoreError::NotOurs { path: path.to_owned(), why: "there is no such file" });
+    }
+    let connection = reader(path)?;
+    check(&connection, path)?;
+    let found = connection.query_row("PRAGMA user_version", [], |line| line.get::<_, i64>(0))?;
+    if found < MIGRATIONS.len() as i64 {
+        return Err(StoreError::Older { path: path.to_owned() });
+    }
+    Ok(connection)
+}
+
+/// Opens the file for repairs: nothing is checked but that it is ours.
+pub(crate) fn patient(path: &Path) -> Result<Connection, StoreError> {
+    if !path.is_file() {
+        return Err(StoreError::NotOurs { path: path.to_owned(), why: "there is no such file" });
+    }
+    let mut connection = Connection::open(path)?;
+    check(&connection, path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    migrate(&mut connection)?;
     Ok(connection)
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Row as Line, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use sitian_alert::Delta;
 use sitian_ingest::Effect;
 use sitian_model::Row;
@@ -13,17 +13,19 @@ use sitian_series::{Append, AppendError, Refused, Retention};
 use crate::compaction::Compactor;
 use crate::fault::StoreError;
 use crate::head::Head;
-use crate::kept::{Kept, known_code};
+use crate::kept::Kept;
 use crate::lock::{Lock, beside};
 use crate::marks::Marks;
 use crate::reader::Reader;
 use crate::transaction::{Committed, Transaction};
 use crate::{alerts, journal, marks, registry, schema};
 
-mod seal;
+pub(crate) mod load;
+pub(crate) mod seal;
 #[cfg(test)]
 mod tests;
 
+use load::Loaded;
 use seal::Sealing;
 
 /// When rows leave the journal for chunks.
@@ -55,6 +57,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Of a file, with what its journal holds.
+    pub(crate) fn new(path: &Path, head: Head) -> Self {
+        let (writing, idle) = (Mutex::default(), Mutex::new(Vec::new()));
+        Self { path: path.to_owned(), head: RwLock::new(head), writing, idle }
+    }
+
     pub(crate) fn head(&self) -> RwLockReadGuard<'_, Head> {
         self.head.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,14 +109,9 @@ impl Store {
     pub fn open_with(path: &Path, limits: SealLimits) -> Result<Self, StoreError> {
         let lock = Lock::take(path)?;
         let connection = schema::writer(path)?;
-        let shared = Shared {
-            path: path.to_owned(),
-            head: RwLock::default(),
-            writing: Mutex::default(),
-            idle: Mutex::new(Vec::new()),
-        };
+        let shared = Shared::new(path, Head::default());
         let mut store = Self {
-            marks: Marks::load(&connection)?,
+            marks: Marks::default(),
             connection,
             shared: Arc::new(shared),
             limits,
@@ -199,38 +202,8 @@ impl Store {
 
     /// Fills the head from the file.
     fn load(&mut self) -> Result<(), StoreError> {
-        let unfinished = seal::unfinished(&self.connection)?;
-        let mut head = Head::default();
-        let mut open_rows = Vec::new();
-        {
-            let mut statement =
-                self.connection.prepare("SELECT point, at_ms, epoch, seq, code, value FROM latest")?;
-            let mut lines = statement.query([])?;
-            while let Some(line) = lines.next()? {
-                let (point, row) = latest(line)?;
-                head.note_latest(point, row);
-            }
-            let mut statement = self.connection.prepare("SELECT id, rows, marks FROM journal ORDER BY id")?;
-            let mut lines = statement.query([])?;
-            while let Some(line) = lines.next()? {
-                let id: i64 = line.get(0)?;
-                let torn = |error| StoreError::damaged(format!("journal entry {id}: {error}"));
-                let rows = journal::decode(line.get_ref(1)?.as_blob().unwrap_or_default()).map_err(torn)?;
-                self.marks
-                    .note(&marks::decode(line.get_ref(2)?.as_blob().unwrap_or_default()).map_err(torn)?);
-                let sealing = unfinished.filter(|unfinished| id <= unfinished.journal);
-                if sealing.is_none() {
-                    open_rows.push(rows.len());
-                }
-                for (point, row) in rows {
-                    match sealing {
-                        None => head.insert(point, row),
-                        Some(sealing) if i64::from(point) < sealing.point => {}
-                        Some(_) => head.insert_frozen(point, row),
-                    }
-                }
-            }
-        }
+        let Loaded { head, marks, unfinished, open_rows } = load::load(&self.connection)?;
+        self.marks = marks;
         open_rows.into_iter().for_each(|rows| self.count_journal(rows));
         self.sealing = unfinished.map(|u| Sealing::new(u.journal, head.frozen_points()));
         tracing::debug!(rows = head.rows(), path = %self.shared.path.display(), "the store is open");
@@ -286,19 +259,4 @@ fn rows(effects: &[Effect]) -> impl Iterator<Item = &Row> {
             _ => None,
         })
         .flatten()
-}
-
-fn latest(line: &Line<'_>) -> Result<(u32, Kept), StoreError> {
-    let point: u32 = line.get(0)?;
-    let code = known_code(line.get(4)?);
-    let row = Kept {
-        at: line.get(1)?,
-        epoch: line.get(2)?,
-        seq: line.get::<_, i64>(3)?.cast_unsigned(),
-        code: code.ok_or_else(|| {
-            StoreError::damaged(format!("latest row of point {point} has no known quality"))
-        })?,
-        value: line.get(5)?,
-    };
-    Ok((point, row))
 }

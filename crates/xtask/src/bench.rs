@@ -4,13 +4,12 @@
 mod field;
 mod gateway;
 mod process;
+mod series;
 mod tap;
 
 use std::path::Path;
 
 use anyhow::Result;
-
-use crate::{setup, steps};
 
 /// Where the measurements keep their files; what an earlier run left there is removed.
 const FOLDER: &str = "target/bench";
@@ -29,14 +28,17 @@ pub struct Options {
     /// Million readings that the store takes.
     #[arg(long, default_value_t = 5)]
     millions: u32,
+    /// Kills of the store amid compaction, after everything else; about 20 s each at 100 million readings.
+    #[arg(long, default_value_t = 0)]
+    kills: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     /// One gateway with its ingestor.
     Gateway,
-    /// The embedded store alone.
-    Store,
+    /// The embedded store, alone and beside VictoriaMetrics, InfluxDB and plain SQLite rows.
+    Series,
 }
 
 /// Runs the measurements.
@@ -46,25 +48,8 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::Gateway) {
         gateway::measure(&Path::new(FOLDER).join("gateway"), options.seconds, options.devices)?;
     }
-    if wanted(Part::Store) {
-        store(options.millions)?;
+    if wanted(Part::Series) {
+        series::measure(&Path::new(FOLDER).join("series"), options.millions, options.kills)?;
     }
-    Ok(())
-}
-
-/// The store's own measurement, on the same disk as everything else.
-fn store(millions: u32) -> Result<()> {
-    let millions = millions.to_string();
-    std::fs::create_dir_all(FOLDER)?;
-    let before = process::load();
-    let mut cargo =
-        setup::cargo(&["run", "--quiet", "--locked", "--release", "--package", "sitian-store-embedded"]);
-    cargo.args(["--example", "ingest_rate", "--", &millions, FOLDER]);
-    println!(
-        "\n== store: {millions} million readings of 10,000 points, 100 records of 60 readings per durable commit"
-    );
-    println!("repeat with      cargo xtask bench store --millions {millions}");
-    steps::loud(&mut cargo)?;
-    println!("load average     {before} before, {} after", process::load());
     Ok(())
 }

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use rusqlite::{Connection, OptionalExtension, Transaction as Sql, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Store;
 use crate::chunk::Effort;
@@ -153,7 +153,7 @@ impl Store {
     }
 }
 
-pub(super) fn write_latest(sql: &Sql<'_>, point: u32, row: &Kept) -> Result<(), StoreError> {
+pub(crate) fn write_latest(sql: &Connection, point: u32, row: &Kept) -> Result<(), StoreError> {
     sql.prepare_cached("INSERT OR REPLACE INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
         point,
         row.at,

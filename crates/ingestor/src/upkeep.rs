@@ -1,0 +1,235 @@
+//! `sitian-ingestor backup`, `restore`, `verify`, `doctor` and `export`: what an operator does with the store.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use sitian_api::Zone;
+use sitian_model::{Span, Timestamp};
+use sitian_series::{Series, export};
+use sitian_settings::Faults;
+use sitian_store_embedded::{Examination, Reader, back_up, examine, repair, restore};
+
+use crate::admit::now;
+use crate::parts::Parts;
+use crate::settings::Source;
+
+/// What there is to do.
+#[derive(Subcommand)]
+pub enum Task {
+    /// Copy the store into a new file, also while it is in use, and examine the copy.
+    Backup(Backup),
+    /// Put a backup in the store's place; the ingestor must not run. What was there is moved aside.
+    Restore(Restore),
+    /// Look at every byte of the store, or of a backup; change nothing.
+    Verify(Verify),
+    /// Say what is wrong with the store, and with --repair mend what can be mended.
+    Doctor(Doctor),
+    /// Write readings as CSV or JSON lines, also while the store is in use.
+    Export(Export),
+}
+
+impl Task {
+    /// Does it.
+    pub fn run(&self) -> Result<()> {
+        match self {
+            Self::Backup(task) => task.run(),
+            Self::Restore(task) => task.run(),
+            Self::Verify(task) => task.run(),
+            Self::Doctor(task) => task.run(),
+            Self::Export(task) => task.run(),
+        }
+    }
+}
+
+/// Copies the store while it runs.
+#[derive(Args)]
+pub struct Backup {
+    #[command(flatten)]
+    source: Source,
+    /// The new file.
+    file: PathBuf,
+}
+
+/// Puts a backup in the store's place.
+#[derive(Args)]
+pub struct Restore {
+    #[command(flatten)]
+    source: Source,
+    /// The backup.
+    file: PathBuf,
+}
+
+/// Looks at every byte of the store, or of a backup.
+#[derive(Args)]
+pub struct Verify {
+    #[command(flatten)]
+    source: Source,
+    /// A backup; without it, the store.
+    file: Option<PathBuf>,
+}
+
+/// Says what is wrong with the store and what can be done.
+#[derive(Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    source: Source,
+    /// Repair what can be repaired; the ingestor must not run.
+    #[arg(long)]
+    repair: bool,
+}
+
+/// Writes readings as text.
+#[derive(Args)]
+pub struct Export {
+    #[command(flatten)]
+    source: Source,
+    /// From when, such as 2026-05-04T00:00:00+08:00; from the beginning if absent.
+    #[arg(long, value_parser = moment)]
+    from: Option<Timestamp>,
+    /// Until when, itself excluded; everything if absent.
+    #[arg(long, value_parser = moment)]
+    to: Option<Timestamp>,
+    /// csv or jsonl.
+    #[arg(long, default_value = "csv", value_parser = format)]
+    format: export::Format,
+    /// Where to; the standard output if absent.
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+    /// Points, such as gw-1/soil-1/soil_moisture, or beginnings of them, such as gw-1/; all if absent.
+    points: Vec<String>,
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    sitian_api::moment(text).ok_or_else(|| "write it as 2026-05-04T00:00:00+08:00".to_owned())
+}
+
+fn format(word: &str) -> Result<export::Format, String> {
+    export::Format::parse(word).ok_or_else(|| "csv or jsonl".to_owned())
+}
+
+fn parts(source: &Source) -> Result<Parts> {
+    Ok(Parts::judge(&source.load()?, source.folder()).map_err(Faults)?)
+}
+
+impl Backup {
+    fn run(&self) -> Result<()> {
+        let store = parts(&self.source)?.storage;
+        let made = back_up(&store, &self.file)?;
+        let bytes = std::fs::metadata(&self.file).map_or(0, |file| file.len());
+        println!("{}: {} readings, {bytes} bytes, examined", self.file.display(), made.readings);
+        Ok(())
+    }
+}
+
+impl Restore {
+    fn run(&self) -> Result<()> {
+        let store = parts(&self.source)?.storage;
+        let aside = restore(&self.file, &store, now())?;
+        println!("{} is in place at {}", self.file.display(), store.display());
+        if let Some(aside) = aside {
+            println!("what was there is now {}; delete it once all is well", aside.display());
+        }
+        println!("gateways send again what the backup does not know, as far back as they keep it");
+        Ok(())
+    }
+}
+
+impl Verify {
+    /// Anything found is an error.
+    fn run(&self) -> Result<()> {
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => parts(&self.source)?.storage,
+        };
+        let found = examine(&file)?;
+        tell(&file, &found);
+        if found.findings.is_empty() { Ok(()) } else { bail!("verify the store: see above") }
+    }
+}
+
+impl Doctor {
+    /// What is left unrepaired is an error.
+    fn run(&self) -> Result<()> {
+        let store = parts(&self.source)?.storage;
+        let found = if self.repair { repair(&store)? } else { examine(&store)? };
+        tell(&store, &found);
+        let left = found.findings.iter().filter(|finding| finding.repair.is_none()).count();
+        match (left, self.repair) {
+            (0, _) => Ok(()),
+            (_, false) => bail!("find the store sound: stop the ingestor and add --repair"),
+            (_, true) => {
+                bail!("repair everything: {left} findings are left; put a backup in the store's place")
+            }
+        }
+    }
+}
+
+fn tell(file: &Path, found: &Examination) {
+    println!("{}: {} readings in {} chunks and the journal", file.display(), found.readings, found.chunks);
+    for finding in &found.findings {
+        println!("  {finding}");
+    }
+    if found.findings.is_empty() {
+        println!("  nothing is wrong");
+    }
+}
+
+impl Export {
+    fn run(&self) -> Result<()> {
+        let parts = parts(&self.source)?;
+        let reader = Reader::open(&parts.storage)?;
+        match &self.output {
+            Some(path) => {
+                let file = File::create_new(path).with_context(|| format!("make {}", path.display()))?;
+                let mut out = BufWriter::new(file);
+                self.write(&reader, &parts.zone, &mut out)?;
+                out.into_inner()?.sync_all().with_context(|| format!("write {}", path.display()))
+            }
+            None => self.write(&reader, &parts.zone, &mut BufWriter::new(std::io::stdout().lock())),
+        }
+    }
+
+    fn write(&self, reader: &Reader, zone: &Zone, out: &mut impl Write) -> Result<()> {
+        let restored = reader.restored()?;
+        let epochs: HashMap<_, _> =
+            restored.epochs.iter().map(|epoch| (epoch.state.no, epoch.epoch.to_string())).collect();
+        let wanted = |id: &str| {
+            self.points.is_empty()
+                || self.points.iter().any(|p| id == p || (p.ends_with('/') && id.starts_with(p.as_str())))
+        };
+        let mut points: Vec<_> =
+            restored.points.iter().filter(|point| wanted(&point.id.to_string())).collect();
+        if points.is_empty() && !self.points.is_empty() {
+            bail!("find any point of these names in the store");
+        }
+        points.sort_by_key(|point| point.id.to_string());
+        let span = Span {
+            from: self.from.unwrap_or(Timestamp(i64::MIN)),
+            to: self.to.unwrap_or(Timestamp(i64::MAX)),
+        };
+        out.write_all(self.format.heading().as_bytes())?;
+        let time = |at| zone.show(at).0;
+        for point in points {
+            let id = point.id.to_string();
+            let (mut line, mut written) = (String::new(), Ok(()));
+            reader.walk(point.no, span, &mut |row| {
+                let epoch = epochs.get(&row.epoch).map_or("", String::as_str);
+                let label = export::Label { point: &id, unit: &point.info.unit, epoch };
+                line.clear();
+                written = export::put(&mut line, self.format, label, row, &time)
+                    .map_err(std::io::Error::other)
+                    .and_then(|()| out.write_all(line.as_bytes()));
+                written.is_ok()
+            })?;
+            match written {
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written.context("write the readings")?,
+            }
+        }
+        Ok(out.flush()?)
+    }
+}
