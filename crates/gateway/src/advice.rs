@@ -98,16 +98,30 @@ pub fn port_trouble(path: &Path) -> Option<String> {
     }
     holder(path).map(|who| {
         format!(
-            "{who} uses {shown}; two programs on one line spoil each other's answers.\n  \
+            "{shown} is in use by {who}; two programs on one line spoil each other's answers.\n  \
              watch looks at a running gateway without disturbing it; else stop it first: sudo systemctl stop sitian-gateway"
         )
     })
 }
 
-/// The program that has this port open, as far as we may see it.
+fn is_locked(path: &Path) -> bool {
+    use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // Closing it gives the lock back.
+    open(path, flags, Mode::empty())
+        .and_then(|file| flock(&file, FlockOperation::NonBlockingLockExclusive))
+        .is_err()
+}
+
+/// The programs that have this port open, as far as we may see them.
 fn holder(path: &Path) -> Option<String> {
     let wanted = std::fs::canonicalize(path).ok()?;
+    // Both ends of a pseudo-terminal are open in the program that made it; there only a lock counts.
+    if wanted.starts_with("/dev/pts") && !is_locked(&wanted) {
+        return None;
+    }
     let own = std::process::id().to_string();
+    let mut names = Vec::new();
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
         if id == own || !id.bytes().all(|b| b.is_ascii_digit()) {
@@ -116,10 +130,10 @@ fn holder(path: &Path) -> Option<String> {
         let open = std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
         if open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|target| target == wanted) {
             let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} (process {id})", name.trim()));
+            names.push(format!("{} (process {id})", name.trim()));
         }
     }
-    None
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// The stable names first; where there are none, the kernel's.

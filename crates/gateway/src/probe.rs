@@ -9,13 +9,13 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use sitian_fieldbus::Bus;
 use sitian_poll::{DevicePlan, Failure, Request};
-use sitian_profile::{Context, PreRead, Profile, ProfilePoint, decode};
+use sitian_profile::{Context, Kind, PreRead, Profile, ProfilePoint, decode};
 use sitian_settings::Faults;
 
 use crate::advice::{self, Seen};
 use crate::ask::{Patience, Words, hex, read, requests};
 use crate::plan::{Plan, PlannedBus, TalkingBus};
-use crate::screen::{coloured, progress, quality_colour, quality_words};
+use crate::screen::{coloured, number, progress, quality_colour, quality_words};
 use crate::settings::Source;
 
 /// Which device to read, and how.
@@ -178,7 +178,7 @@ fn line(profile: &Profile, point: &ProfilePoint, words: &Words) -> String {
         return format!("{name:<24} not read");
     };
     let (value, quality) = decode(point, &own, context);
-    let value = value.map_or("–".to_owned(), |value| format!("{value:.*}", usize::from(point.decimals)));
+    let value = number(value, point.decimals);
     let range = format!("plausible {} to {}", point.min, point.max);
     let mark = if profile.verified.mark() == "U" { ", register from memory: check" } else { "" };
     let quality_shown = coloured(&quality_words(quality), quality_colour(quality.word()));
@@ -207,11 +207,11 @@ fn ranks(profile: &Profile, reads: &[Words], as_json: bool) {
     let mut all = Vec::new();
     for point in &profile.points {
         let samples: Vec<(Vec<u16>, Context)> = reads.iter().filter_map(|words| words.of(point)).collect();
-        if samples.is_empty() {
+        if samples.is_empty() || matches!(point.kind, Kind::Bits(_)) {
             continue;
         }
         let readings = orders::rank(point, &samples);
-        let verdict = orders::verdict(point, &readings);
+        let verdict = orders::verdict(point, &readings, &samples);
         if as_json {
             all.push(json!({ "point": point.key.as_str(), "readings": readings, "verdict": verdict }));
             continue;
@@ -224,8 +224,11 @@ fn ranks(profile: &Profile, reads: &[Words], as_json: bool) {
             point.function.word(),
             point.address
         );
-        for reading in readings.iter().take(orders::SHOWN) {
-            println!("{}", rank_line(reading, samples.len()));
+        if !orders::is_silent(&samples) {
+            readings
+                .iter()
+                .take(orders::SHOWN)
+                .for_each(|reading| println!("{}", rank_line(reading, samples.len())));
         }
         println!("  → {verdict}");
     }
@@ -235,15 +238,13 @@ fn ranks(profile: &Profile, reads: &[Words], as_json: bool) {
 }
 
 fn rank_line(reading: &orders::Reading, reads: usize) -> String {
-    let number = |number: f64| {
-        if number != 0.0 && !(1e-4..1e7).contains(&number.abs()) {
-            format!("{number:.3e}")
-        } else {
-            format!("{number:.3}")
-        }
+    let short = |number: f64| match number {
+        0.0 => "0".to_owned(),
+        _ if !(1e-4..1e7).contains(&number.abs()) => format!("{number:.3e}"),
+        _ => format!("{number:.3}"),
     };
-    let value = reading.value.map_or("–".to_owned(), number);
-    let spread = reading.spread.map_or("–".to_owned(), number);
+    let value = reading.value.map_or("–".to_owned(), short);
+    let spread = reading.spread.map_or("–".to_owned(), short);
     let good = (reading.plausible * reads as f64).round();
     let ours = if reading.of_profile { "   ← profile" } else { "" };
     let order = &reading.order;

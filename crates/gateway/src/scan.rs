@@ -277,17 +277,18 @@ fn blocks(options: &Options, found: &[Found]) -> String {
         if first && options.bus.is_none() {
             text.push_str(&format!("\n[[bus]]\nname = {name:?}\n{}", range::bus_keys(&one.settings)));
         }
-        let best = one.guesses.first().map_or("", |guess| guess.profile.as_str());
-        let others: Vec<&str> = one.guesses.iter().skip(1).map(|guess| guess.profile.as_str()).collect();
-        let or = match (best.is_empty(), others.is_empty()) {
-            (true, _) => "    # no profile fits: write one".to_owned(),
-            (false, true) => String::new(),
-            (false, false) => format!("    # or {}", others.join(", ")),
+        let unit = one.unit;
+        let Some((best, others)) = one.guesses.split_first() else {
+            text.push_str(&format!(
+                "\n# Unit {unit} of {name} answers, but no profile fits: write one for it.\n"
+            ));
+            continue;
         };
-        let id = if best.is_empty() { "device" } else { best };
+        let (profile, called) = (&best.profile, &best.name);
+        let others: Vec<&str> = others.iter().map(|guess| guess.profile.as_str()).collect();
+        let or = if others.is_empty() { String::new() } else { format!("    # or {}", others.join(", ")) };
         text.push_str(&format!(
-            "\n[[device]]\nid = \"{id}-{}\"\nname = \"\"\nplace = \"\"\nbus = {name:?}\nprofile = {best:?}{or}\nunit = {}\n",
-            one.unit, one.unit
+            "\n[[device]]\nid = \"{profile}-{unit}\"\nname = {called:?}\nbus = {name:?}\nprofile = {profile:?}{or}\nunit = {unit}\n"
         ));
     }
     if told.len() > 1 {

@@ -41,6 +41,15 @@ pub fn quality_words(quality: Quality) -> String {
     format!("{}{why}", quality.word())
 }
 
+/// A value with its digits; one that no sensor gives in a form that fits on the screen; `–` for none.
+pub fn number(value: Option<f64>, decimals: u8) -> String {
+    match value {
+        None => "–".to_owned(),
+        Some(value) if value.abs() >= 1e10 => format!("{value:.3e}"),
+        Some(value) => format!("{value:.*}", usize::from(decimals)),
+    }
+}
+
 /// Columns a text takes: Chinese characters take two.
 pub fn width(text: &str) -> usize {
     let wide = |c: char| matches!(c as u32, 0x1100..=0x115F | 0x2E80..=0xA4CF | 0xAC00..=0xD7A3 | 0xF900..=0xFAFF | 0xFE30..=0xFE6F | 0xFF00..=0xFF60 | 0xFFE0..=0xFFE6 | 0x2_0000..=0x3_FFFD);

@@ -225,6 +225,8 @@ pub struct AdjustSection {
     pub disabled: bool,
     pub interval_s: Option<f64>,
     pub measurement: Option<String>,
+    pub kind: Option<String>,
+    pub order: Option<String>,
     pub scale: Option<f64>,
     pub offset: Option<f64>,
     pub decimals: Option<u8>,

@@ -133,3 +133,6 @@ fn name(device: &DeviceId, manifest: &Manifest, point: PointIndex) -> String {
 fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,8 +207,7 @@ fn counters(device: &DeviceRow) -> [String; 7] {
 }
 
 fn value(point: &PointRow) -> [String; 4] {
-    let number =
-        point.value.map_or("–".to_owned(), |value| format!("{value:.*}", usize::from(point.decimals)));
+    let number = crate::screen::number(point.value, point.decimals);
     let unit = if point.unit.is_empty() { String::new() } else { format!(" {}", point.unit) };
     let why = if point.cause.is_empty() { String::new() } else { format!(" ({})", point.cause) };
     let age = point.age_s.map_or("–".to_owned(), |age| format!("{age:.0} s"));

@@ -213,6 +213,31 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The words used in profile files; `bits` stands for any mask.
+    pub(crate) const WORDS: [(&str, Self); 9] = [
+        ("u16", Self::U16),
+        ("s16", Self::S16),
+        ("u32", Self::U32),
+        ("s32", Self::S32),
+        ("u64", Self::U64),
+        ("s64", Self::S64),
+        ("f32", Self::F32),
+        ("f64", Self::F64),
+        ("bits", Self::Bits(u16::MAX)),
+    ];
+
+    /// The word used in profile files.
+    pub fn word(self) -> &'static str {
+        let same = |other: &Self| std::mem::discriminant(other) == std::mem::discriminant(&self);
+        Self::WORDS.iter().find(|(_, kind)| same(kind)).map_or("", |(word, _)| word)
+    }
+
+    /// The number with this word; a mask cannot be said so.
+    pub fn number(word: &str) -> Option<Self> {
+        let found = Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind);
+        found.filter(|kind| !matches!(kind, Self::Bits(_)))
+    }
+
     /// Registers taken: 1, 2 or 4.
     pub fn registers(self) -> u16 {
         match self {
@@ -246,6 +271,22 @@ pub enum Order {
     Badc,
     /// Low word first, low byte first (64-bit: `HGFEDCBA`).
     Dcba,
+}
+
+impl Order {
+    /// The words used in profile files.
+    pub(crate) const WORDS: [(&str, Self); 4] =
+        [("ABCD", Self::Abcd), ("CDAB", Self::Cdab), ("BADC", Self::Badc), ("DCBA", Self::Dcba)];
+
+    /// The word used in profile files.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, order)| *order == self).map_or("", |(word, _)| word)
+    }
+
+    /// The order with this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, order)| *order)
+    }
 }
 
 /// A register that says in which unit the point's value is given.

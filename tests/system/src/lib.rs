@@ -17,7 +17,7 @@ pub mod tally;
 
 pub use card::Card;
 pub use counter::Counter;
-pub use parts::{Field, Gateway, Ingestor, Mosquitto, PtyPair};
+pub use parts::{Field, Gateway, Ingestor, Mosquitto, PtyPair, SensorLine};
 pub use program::Program;
 pub use question::{Stream, get, post, wait_for};
 pub use rig::Rig;

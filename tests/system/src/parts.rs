@@ -27,12 +27,7 @@ impl Field {
     }
 
     fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/python");
-        assert!(python.exists(), "{} is missing: cargo xtask test sets it up", python.display());
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("field/modbus_field.py");
-        let name = format!("field-{}", arguments[0]);
-        let mut program = Program::start(folder, &name, Command::new(python).arg(script).args(arguments));
-        program.wait_for_output("ready");
+        let program = python(folder, "modbus_field.py", arguments);
         Self { program, set: 0 }
     }
 
@@ -47,6 +42,34 @@ impl Field {
             (lines >= wanted).then_some(())
         });
     }
+}
+
+/// A line with three sensors made of pymodbus: an XY-MD02 at unit 1, a soil probe at 3, a flow meter at 7.
+pub struct SensorLine {
+    _program: Program,
+}
+
+impl SensorLine {
+    /// Serves Modbus TCP on this loopback port.
+    pub fn tcp(folder: &Path, port: u16) -> Self {
+        Self { _program: python(folder, "line_of_sensors.py", &["tcp", &port.to_string()]) }
+    }
+
+    /// Serves Modbus RTU at 9600 baud on this serial path.
+    pub fn rtu(folder: &Path, path: &Path) -> Self {
+        Self { _program: python(folder, "line_of_sensors.py", &["rtu", &path.to_string_lossy(), "9600"]) }
+    }
+}
+
+/// Starts a script of `field/` and waits until it serves.
+fn python(folder: &Path, script: &str, arguments: &[&str]) -> Program {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/python");
+    assert!(python.exists(), "{} is missing: cargo xtask test sets it up", python.display());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("field").join(script);
+    let name = format!("field-{}", arguments[0]);
+    let mut program = Program::start(folder, &name, Command::new(python).arg(path).args(arguments));
+    program.wait_for_output("ready");
+    program
 }
 
 /// Two connected pseudo-terminals made by socat: a serial line without a wire.

@@ -14,7 +14,7 @@ use sitian_settings::Faults;
 use crate::advice::Seen;
 use crate::ask::{Words, hex, read};
 use crate::library::Library;
-use crate::screen::{coloured, quality_colour, quality_words};
+use crate::screen::{coloured, number, quality_colour, quality_words};
 
 /// Transaction id, protocol id and length of a Modbus TCP frame.
 const MBAP_BYTES: usize = 6;
@@ -245,8 +245,7 @@ impl Tape {
         for point in &profile.points {
             let Some((own, context)) = words.of(point) else { continue };
             let (value, quality) = decode(point, &own, context);
-            let value =
-                value.map_or("–".to_owned(), |value| format!("{value:.*}", usize::from(point.decimals)));
+            let value = number(value, point.decimals);
             let shown = coloured(&quality_words(quality), quality_colour(quality.word()));
             let text = format!("    {:<24} {value:>10} {:<8} {shown}", point.key.as_str(), point.unit);
             told.push(Told { text, fault: quality != sitian_model::Quality::Good });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sitian_profile::{Catalogue, Decimal, Profile, ProfilePoint, catalogue_text};
+use sitian_profile::{Catalogue, Decimal, Kind, Order, Profile, ProfilePoint, catalogue_text};
 
 use super::Judge;
 use crate::settings::{AdjustSection, CalibrationSection, DeviceSection};
@@ -31,6 +31,7 @@ impl Judge<'_> {
                 let what = format!("{} is adjusted twice", section.point);
                 self.fault(&format!("{place}.point"), what, "write everything about a point in one place");
             }
+            self.registers(&place, point, section);
             self.number(&place, point, section);
             self.limits(&place, point, section);
             if let Some(calibration) = &section.calibration {
@@ -38,6 +39,32 @@ impl Judge<'_> {
             }
         }
         Arc::new(own)
+    }
+
+    /// How the registers are read.
+    fn registers(&mut self, place: &str, point: &mut ProfilePoint, section: &AdjustSection) {
+        if let Some(word) = &section.kind {
+            match Kind::number(word).filter(|kind| kind.registers() == point.kind.registers()) {
+                Some(kind) if !point.function.is_bits() => point.kind = kind,
+                _ => {
+                    let what = format!("kind {word:?} does not fit {} registers", point.kind.registers());
+                    self.fault(&format!("{place}.kind"), what, "u16 s16, u32 s32 f32, or u64 s64 f64");
+                }
+            }
+        }
+        if let Some(word) = &section.order {
+            match Order::of(word).filter(|_| point.kind.registers() > 1) {
+                Some(order) => point.order = order,
+                None => {
+                    let what = format!("order {word:?} does not fit {}", point.key);
+                    self.fault(
+                        &format!("{place}.order"),
+                        what,
+                        "ABCD, CDAB, BADC or DCBA of 2 or 4 registers",
+                    );
+                }
+            }
+        }
     }
 
     /// What the number means.

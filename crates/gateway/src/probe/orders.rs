@@ -39,8 +39,16 @@ pub fn rank(point: &ProfilePoint, samples: &[(Vec<u16>, Context)]) -> Vec<Readin
     readings
 }
 
+/// True if the registers were 0 all the time, which fits every order.
+pub fn is_silent(samples: &[(Vec<u16>, Context)]) -> bool {
+    samples.iter().all(|(registers, _)| registers.iter().all(|word| *word == 0))
+}
+
 /// What to write into the profile, or that it is right.
-pub fn verdict(point: &ProfilePoint, readings: &[Reading]) -> String {
+pub fn verdict(point: &ProfilePoint, readings: &[Reading], samples: &[(Vec<u16>, Context)]) -> String {
+    if is_silent(samples) {
+        return "all zeros, which every order fits: look again while it measures something".to_owned();
+    }
     let Some(best) = readings.first().filter(|best| best.plausible > 0.0) else {
         return "nothing fits: another register, another device, or no sensor connected".to_owned();
     };
@@ -48,14 +56,18 @@ pub fn verdict(point: &ProfilePoint, readings: &[Reading]) -> String {
     if ours.is_some_and(|ours| ours.plausible >= best.plausible && ours.score + 1.0 >= best.score) {
         return "the profile fits".to_owned();
     }
-    let mut keys = vec![format!("kind = {:?}", best.kind)];
-    if !best.order.is_empty() {
+    let mut keys = Vec::new();
+    if best.kind != point.kind.word() {
+        keys.push(format!("kind = {:?}", best.kind));
+    }
+    if !best.order.is_empty() && best.order != point.order.word() {
         keys.push(format!("order = {:?}", best.order));
     }
     if best.scale != point.scale.to_string() {
         keys.push(format!("scale = {}", best.scale));
     }
-    format!("likely: {} (compare with a reference before you believe it)", keys.join(", "))
+    let keys = keys.join(", ");
+    format!("likely: {keys}; compare with a reference, then write it into [[device.adjust]]")
 }
 
 /// The point as it would be with each kind, order and neighbouring power of ten.
@@ -104,37 +116,14 @@ fn reading(point: &ProfilePoint, way: &ProfilePoint, samples: &[(Vec<u16>, Conte
     let same_kind = if way.kind == point.kind { 4.0 } else { 0.0 };
     let score = 100.0 * plausible + 10.0 * steady + same_kind + if of_profile { 2.0 } else { 0.0 };
     Reading {
-        kind: kind_word(way.kind).to_owned(),
-        order: if way.kind.registers() == 1 { String::new() } else { order_word(way.order).to_owned() },
+        kind: way.kind.word().to_owned(),
+        order: if way.kind.registers() == 1 { String::new() } else { way.order.word().to_owned() },
         scale: way.scale.to_string(),
         value: values.last().copied(),
         plausible,
         spread,
         of_profile,
         score,
-    }
-}
-
-fn kind_word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::U16 => "u16",
-        Kind::S16 => "s16",
-        Kind::U32 => "u32",
-        Kind::S32 => "s32",
-        Kind::U64 => "u64",
-        Kind::S64 => "s64",
-        Kind::F32 => "f32",
-        Kind::F64 => "f64",
-        Kind::Bits(_) => "bits",
-    }
-}
-
-fn order_word(order: Order) -> &'static str {
-    match order {
-        Order::Abcd => "ABCD",
-        Order::Cdab => "CDAB",
-        Order::Badc => "BADC",
-        Order::Dcba => "DCBA",
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Guess {
     pub profile: String,
     /// Maker and model.
     pub device: String,
+    /// What it is, in Chinese.
+    pub name: String,
     /// What its points say now.
     pub values: Vec<String>,
     /// Higher fits better.
@@ -107,8 +109,7 @@ fn judge(profile: &Arc<Profile>, words: &Words, unit: u8, serial: Option<&Serial
         if quality == Quality::Good && point.kind.registers() > 1 && value.is_some_and(|v| v.abs() > 1e-3) {
             score += 1.0;
         }
-        let number =
-            value.map_or("–".to_owned(), |value| format!("{value:.*}", usize::from(point.decimals)));
+        let number = crate::screen::number(value, point.decimals);
         values.push(format!("{} {number} {}", point.key, point.unit).trim_end().to_owned());
     }
     if score <= 0.0 {
@@ -118,5 +119,5 @@ fn judge(profile: &Arc<Profile>, words: &Words, unit: u8, serial: Option<&Serial
     score += if serial.is_some_and(|serial| serial.baud == profile.serial.baud) { 1.0 } else { 0.0 };
     score -= if profile.verified.mark() == "U" { 1.0 } else { 0.0 };
     let device = format!("{} {}", profile.vendor, profile.model);
-    Some(Guess { profile: profile.id.clone(), device, values, score })
+    Some(Guess { profile: profile.id.clone(), device, name: profile.name_zh.clone(), values, score })
 }

@@ -8,25 +8,11 @@ use crate::device::{Counter, StatusRegister, Write};
 use crate::section::Section;
 use crate::{Catalogue, Decimal, DecimalsRegister, Function, Kind, Order, ProfilePoint, Range, UnitRegister};
 
-const ORDERS: [(&str, Order); 4] =
-    [("ABCD", Order::Abcd), ("CDAB", Order::Cdab), ("BADC", Order::Badc), ("DCBA", Order::Dcba)];
 const ORDERS_64: [(&str, Order); 4] = [
     ("ABCDEFGH", Order::Abcd),
     ("GHEFCDAB", Order::Cdab),
     ("BADCFEHG", Order::Badc),
     ("HGFEDCBA", Order::Dcba),
-];
-/// `bits` stands for a mask that is read separately.
-const KINDS: [(&str, Kind); 9] = [
-    ("u16", Kind::U16),
-    ("s16", Kind::S16),
-    ("u32", Kind::U32),
-    ("s32", Kind::S32),
-    ("u64", Kind::U64),
-    ("s64", Kind::S64),
-    ("f32", Kind::F32),
-    ("f64", Kind::F64),
-    ("bits", Kind::Bits(u16::MAX)),
 ];
 /// Coils and discrete inputs have one bit for each address.
 const ONE_BIT: Kind = Kind::Bits(1);
@@ -110,7 +96,7 @@ fn read_kind(section: &mut Section<'_, '_>, function: Option<Function>) -> Optio
     if one_bit && !section.has("kind") {
         return Some(ONE_BIT);
     }
-    let kind = section.word("kind", &KINDS)?;
+    let kind = section.word("kind", &Kind::WORDS)?;
     if one_bit {
         section.fault_at(section.offset("kind"), "coils and discrete inputs have no kind", "remove kind");
         return None;
@@ -143,8 +129,8 @@ fn read_order(section: &mut Section<'_, '_>, kind: Option<Kind>) -> Option<Order
             section.optional_text("order");
             None
         }
-        Some(2) if given => section.word("order", &ORDERS),
-        Some(4) if given => section.word("order", &[ORDERS, ORDERS_64].concat()),
+        Some(2) if given => section.word("order", &Order::WORDS),
+        Some(4) if given => section.word("order", &[Order::WORDS, ORDERS_64].concat()),
         Some(1) => Some(Order::Abcd),
         Some(_) => {
             section.fault(

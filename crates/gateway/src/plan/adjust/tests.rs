@@ -30,6 +30,8 @@ fn an_adjustment_that_makes_no_sense_is_told_at_its_place() {
     check("point = \"soil_ph\"\nscale = 0", "g.toml:13:9", "every value 0");
     check("point = \"soil_ph\"\nmin = 9.5\nmax = 4.0", "g.toml:13:7", "min 9.5 is above max 4");
     check("point = \"soil_ph\"\nmeasurement = \"gold\"", "g.toml:13:15", "\"gold\" is not known");
+    check("point = \"soil_ph\"\norder = \"CDAB\"", "g.toml:13:9", "does not fit soil_ph");
+    check("point = \"soil_ph\"\nkind = \"f32\"", "g.toml:13:8", "does not fit 1 registers");
     check("point = \"soil_ph\"\ninterval_s = 0.01", "g.toml:13:14", "interval_s: 0.01 is out of range");
     check("point = \"soil_ph\"\nhourly_max = 5", "g.toml:13:14", "no hourly_max");
     check("point = \"soil_ph\"\non_max_s = 5", "g.toml:11:1", "cannot be written");

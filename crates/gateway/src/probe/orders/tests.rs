@@ -15,7 +15,7 @@ fn check(profile: &str, key: &str, kind: Kind, order: Order, values: &[f64], wor
         })
         .collect();
     let readings = rank(&point, &samples);
-    let said = verdict(&point, &readings);
+    let said = verdict(&point, &readings, &samples);
     assert!(said.contains(words), "{profile} {key} {kind:?} {order:?}: {said}\n{readings:#?}");
 }
 
@@ -40,10 +40,10 @@ fn a_sign_that_is_missing_and_a_wrong_power_of_ten_are_found() {
         ..library.get("xy-md02").unwrap().point("air_temperature").unwrap().1.clone()
     };
     let samples = vec![(vec![0xFF33], Context::default()); 3];
-    assert!(verdict(&unsigned, &rank(&unsigned, &samples)).contains("kind = \"s16\""));
+    assert!(verdict(&unsigned, &rank(&unsigned, &samples), &samples).contains("kind = \"s16\""));
     let ph = library.get("renke-soil-7in1").unwrap().point("soil_ph").unwrap().1.clone();
     let samples = vec![(vec![655], Context::default()); 3];
-    assert!(verdict(&ph, &rank(&ph, &samples)).contains("scale = 0.01"), "pH in hundredths");
+    assert!(verdict(&ph, &rank(&ph, &samples), &samples).contains("scale = 0.01"), "pH in hundredths");
 }
 
 #[test]
@@ -51,5 +51,5 @@ fn registers_that_fit_nothing_are_said_to_fit_nothing() {
     let library = Library::builtin().unwrap();
     let point = library.get("yosemitech-y504").unwrap().point("water_do").unwrap().1.clone();
     let samples = vec![(vec![0xFFFF, 0xFFFF], Context::default()); 3];
-    assert!(verdict(&point, &rank(&point, &samples)).contains("nothing fits"));
+    assert!(verdict(&point, &rank(&point, &samples), &samples).contains("nothing fits"));
 }
