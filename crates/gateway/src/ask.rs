@@ -5,12 +5,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sitian_poll::plan::blocks;
-use sitian_poll::{Answer, Request};
-use sitian_profile::{Context, Function, Profile, ProfilePoint};
+use sitian_poll::{Answer, Ask, DevicePlan, Request, Values, WriteRequest};
+use sitian_profile::{Context, Function, PreRead, Profile, ProfilePoint};
 
 /// A read.
 pub fn read(unit: u8, function: Function, address: u16, count: u16, timeout_ms: u32) -> Request {
     Request { unit, function, address, count, timeout_ms }
+}
+
+/// A command that makes a device measure.
+pub fn command(command: &PreRead, device: &DevicePlan) -> Ask {
+    let (unit, timeout_ms, address) = (device.unit, device.timeout_ms, command.address);
+    match &command.write {
+        None => read(unit, command.function, address, command.count, timeout_ms).into(),
+        Some(words) => {
+            let values = match command.function.is_bits() {
+                true => Values::Coils(words.iter().map(|word| *word != 0).collect()),
+                false => Values::Registers(words.clone()),
+            };
+            WriteRequest { unit, address, values, timeout_ms }.into()
+        }
+    }
 }
 
 /// Ends at Ctrl-C and when the time is up.

@@ -13,7 +13,7 @@ use sitian_profile::{Context, Kind, PreRead, Profile, ProfilePoint, decode};
 use sitian_settings::Faults;
 
 use crate::advice::{self, Seen};
-use crate::ask::{Patience, Words, hex, read, requests};
+use crate::ask::{self, Patience, Words, hex, requests};
 use crate::plan::{Plan, PlannedBus, TalkingBus};
 use crate::screen::{coloured, number, progress, quality_colour, quality_words};
 use crate::settings::Source;
@@ -122,15 +122,8 @@ async fn device(options: &Options, planned: PlannedBus, at: usize) -> Result<()>
 impl Talk<'_> {
     /// Commands before or after reading, with the time they need.
     async fn command(&mut self, commands: &[PreRead], what: &str) -> Result<()> {
-        for command in commands.iter().filter(|command| command.write.is_none()) {
-            let request = read(
-                self.device.unit,
-                command.function,
-                command.address,
-                command.count,
-                self.device.timeout_ms,
-            );
-            if let Err(failure) = self.bus.execute(request).await {
+        for command in commands {
+            if let Err(failure) = self.bus.execute(ask::command(command, self.device)).await {
                 bail!("{what}: {failure}");
             }
             if command.delay_ms > 0 {

@@ -35,7 +35,7 @@ pub struct Profile {
     pub unreadable: Vec<Range>,
     /// Commands that start the measurement before values can be read.
     pub pre_read: Vec<PreRead>,
-    /// Commands that end the measurement (light off, wiper parked) when the next poll is far away.
+    /// Commands that end the measurement (light off, wiper parked), for those who read once; polling leaves it running.
     pub post_read: Vec<PreRead>,
     /// How unit id and baud rate are changed, as far as it is known.
     pub setup: Setup,

@@ -151,9 +151,9 @@ fn a_captured_line_is_replayed_without_the_line_faults_included() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let line = PtyPair::start(folder.path());
     let sensors = SensorLine::rtu(folder.path(), &line.device);
-    configuration(folder.path(), &serial(&line), "");
+    configuration(folder.path(), &format!("{}\ntimeout_ms = 1500", serial(&line)), "");
     let capture =
-        said(folder.path(), &["capture", "-c", "gateway.toml", "line-1", "-o", "line.txt", "--seconds", "3"]);
+        said(folder.path(), &["capture", "-c", "gateway.toml", "line-1", "-o", "line.txt", "--seconds", "7"]);
     check(&capture, &["line.txt", "0 without answer", "replay line.txt"]);
     drop((sensors, line));
     let told = said(folder.path(), &["replay", "line.txt"]);
