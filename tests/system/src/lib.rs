@@ -5,6 +5,7 @@
 //! [`card`] is a disk that loses power, fills up or dies; [`strace`] makes system calls fail; the [`oracle`] compares what was measured, accepted and
 //! stored; the [`tally`] says what came of each fault.
 
+pub mod backlog;
 pub mod card;
 pub mod counter;
 pub mod oracle;

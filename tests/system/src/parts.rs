@@ -213,9 +213,9 @@ impl Ingestor {
         format!("http://127.0.0.1:{}/api/v1/{path}", self.http)
     }
 
-    /// Every stored reading of a point, oldest first.
+    /// Every stored reading of a point in the last nine days, oldest first.
     pub fn readings(&self, point: &str) -> Vec<Value> {
-        let (from, to) = (date("yesterday"), date("tomorrow"));
+        let (from, to) = (date("9 days ago"), date("tomorrow"));
         self.pages(&format!("points/{point}/readings?from={from}&to={to}&limit=10000"))
     }
 

@@ -177,3 +177,32 @@ fn a_card_that_lies_about_syncs_invents_and_doubles_nothing_and_its_loss_is_told
     fault.came_to(format!("{cuts} cuts"), verdict.harm, note);
     assert_eq!(verdict.harm, NONE);
 }
+
+#[test]
+fn what_a_lying_card_swallows_while_the_link_is_down_is_seen_by_these_campaigns() {
+    let fault = Fault {
+        number: "F5",
+        title: "lying fsync and a power cut while the link is down",
+        injected: "as above, without a broker: no program can keep what its card only pretends to keep",
+    };
+    let mut card = match (Card::ext4(192), works()) {
+        (Ok(card), Ok(())) => card,
+        (Err(why), _) | (_, Err(why)) => return fault.skipped(why),
+    };
+    let plan = Plan { spool: card.path().join("spool"), ..Plan::default() };
+    let mut rig = Rig::start(tempfile::tempdir().expect("a temporary folder"), &plan);
+    rig.accepts(2);
+    rig.broker.program.kill();
+    rig.restart_gateway(&["fsync:retval=0", "fdatasync:retval=0"]);
+    rig.accepts(3);
+    card.cut(rig.gateway.program.id());
+    rig.gateway.program.kill();
+    card.power_on();
+    rig.broker.start_again();
+    rig.restart_gateway(&[]);
+    rig.accepts(3);
+    let (verdict, _) = rig.settle(10);
+    fault.came_to("1 cut", verdict.harm, "shows that the oracle of the power cuts has teeth");
+    assert_eq!((verdict.harm.doubled, verdict.harm.wrong), (0, 0));
+    assert!(verdict.harm.lost >= 3, "the oracle has teeth: {verdict:?}");
+}
