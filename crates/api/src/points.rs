@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use crate::backend::ReadingsQuery;
 use crate::limits::{AGGREGATES_SPAN_MS_MAX, DAY_MS, READINGS_SPAN_MS_MAX, ROWS_MAX};
 use crate::problem::Problem;
-use crate::query::{Nothing, Params, PointPath, cursor, limit, span, windows};
+use crate::query::{Nothing, Params, PointPath, cursor, limit, span, span_as_asked, windows};
 use crate::routes::App;
 use crate::view::{self, Aggregates, Point, Readings};
 
@@ -35,7 +35,8 @@ pub struct ReadingsParams {
     /// RFC 3339 with offset; an hour before `to` if absent. At most 31 days before `to`.
     #[param(example = "2026-05-04T06:00:00+08:00")]
     from: Option<String>,
-    /// RFC 3339 with offset, itself excluded; now if absent or later than now.
+    /// RFC 3339 with offset, itself excluded; now if absent. Readings stamped ahead of now come from a gateway whose
+    /// clock was not set; completeness is counted until now.
     #[param(example = "2026-05-04T07:00:00+08:00")]
     to: Option<String>,
     /// Readings per page; 1 to 10000, 1000 if absent.
@@ -56,7 +57,7 @@ pub async fn readings(
 ) -> Result<Json<Readings>, Problem> {
     let (from, to) = (params.from.as_deref(), params.to.as_deref());
     let query = ReadingsQuery {
-        span: span(from, to, app.backend().now(), READINGS_SPAN_MS_DEFAULT, READINGS_SPAN_MS_MAX)?,
+        span: span_as_asked(from, to, app.backend().now(), READINGS_SPAN_MS_DEFAULT, READINGS_SPAN_MS_MAX)?,
         limit: limit(params.limit, ROWS_DEFAULT, ROWS_MAX)?,
         after: cursor(params.cursor)?,
     };

@@ -138,6 +138,19 @@ pub fn span(
     default_ms: i64,
     max_ms: i64,
 ) -> Result<Span, Problem> {
+    let Span { from, to } = span_as_asked(from, to, now, default_ms, max_ms)?;
+    Ok(Span { from, to: to.min(now).max(from) })
+}
+
+/// The same, but it may reach beyond `now`: a gateway whose clock ran ahead has stamped readings there, and what is
+/// stored can be asked for.
+pub fn span_as_asked(
+    from: Option<&str>,
+    to: Option<&str>,
+    now: Timestamp,
+    default_ms: i64,
+    max_ms: i64,
+) -> Result<Span, Problem> {
     let to = to.map(|t| moment("to", t)).transpose()?.unwrap_or(now);
     let from = from.map(|t| moment("from", t)).transpose()?.unwrap_or(to.plus_ms(-default_ms));
     if from >= to {
@@ -150,7 +163,7 @@ pub fn span(
             format!("from and to may lie {days} days apart; ask in parts"),
         ));
     }
-    Ok(Span { from, to: to.min(now).max(from) })
+    Ok(Span { from, to })
 }
 
 /// The windows of an aggregate: their width, and the span with its start moved back to where a window begins in the

@@ -189,7 +189,9 @@ impl Backend for Centre {
     fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError> {
         let promise = self.promise(id)?;
         let page = self.reader.range(&self.presenter.range_query(promise.no, query)?)?;
-        let whole = self.presenter.completeness_query(promise.no, query.span, promise.interval_ms);
+        let Span { from, to } = query.span;
+        let due = Span { from, to: to.min(self.now()).max(from) };
+        let whole = self.presenter.completeness_query(promise.no, due, promise.interval_ms);
         let whole = self.promised(&whole, promise.interval_ms, promise.since)?;
         let board = self.board();
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;

@@ -86,10 +86,6 @@ impl Presenter {
             }
             None => ("一部分记录".to_owned(), "some records".to_owned()),
         };
-        let (after_zh, after_en) = match incident.after {
-            Some(at) => (format!("{} 之后", self.moment(at)), format!("after {}", self.moment(at))),
-            None => ("某一时刻之后".to_owned(), "after some moment".to_owned()),
-        };
         let (zh, en) = match incident.kind {
             IncidentKind::Clone => (
                 format!("两台设备同时以 {gateway} 的名义上传。两边的读数都已入库，但混在同一组测点里。"),
@@ -103,12 +99,7 @@ impl Presenter {
                     "The program of {gateway} was copied while running, and both copies write the same numbers. What came second was not stored; its bytes are kept."
                 ),
             ),
-            IncidentKind::PossibleLoss => (
-                format!("{gateway} 的存储卡被更换或清空，{after_zh}可能有 {n_zh}没来得及上传。"),
-                format!(
-                    "The card of {gateway} was replaced or wiped; {n_en} taken {after_en} may not have been uploaded."
-                ),
-            ),
+            IncidentKind::PossibleLoss => self.possible_loss(incident),
             IncidentKind::CardLost => (
                 format!("{gateway} 重启后，存储卡上少了 {n_zh}。已上传的不受影响。"),
                 format!("After a restart the card of {gateway} lacks {n_en}. What was uploaded is safe."),
@@ -147,6 +138,28 @@ impl Presenter {
         (name(&zh, &en), advice(incident.kind))
     }
 
+    /// A card that is not the one it was: which readings may be missing, with both bounds.
+    fn possible_loss(&self, incident: &Incident) -> (String, String) {
+        let gateway = &incident.gateway;
+        let at = self.moment(incident.at);
+        let (span_zh, span_en) = match incident.after.map(|after| self.moment(after)) {
+            Some(after) => (format!("{after} 到 {at} 之间"), format!("between {after} and {at}")),
+            None => (format!("{at} 之前"), format!("before {at}")),
+        };
+        // One label past the last stored one is suspected even if nothing was ever announced there.
+        let known = incident.seqs.map(|(first, last)| count(first, last)).filter(|n| *n > 1);
+        let known_zh = known.map(|n| format!("，已知 {n} 条记录未到")).unwrap_or_default();
+        let known_en = known.map(|n| format!("; {n} records are known not to have come")).unwrap_or_default();
+        (
+            format!(
+                "{gateway} 的存储卡被更换、清空或换回了旧卡，{span_zh}的读数可能没来得及上传{known_zh}。"
+            ),
+            format!(
+                "The card of {gateway} was replaced, wiped or put back from an older copy; readings taken {span_en} may not have been uploaded{known_en}."
+            ),
+        )
+    }
+
     /// `11-22 14:02` in the server's zone.
     fn moment(&self, at: Timestamp) -> String {
         let text = self.time(at).0;
@@ -166,8 +179,8 @@ fn advice(kind: IncidentKind) -> Name {
             "Stop the extra copy (often a restored machine snapshot). The gateway relabels and sends again by itself.",
         ),
         IncidentKind::PossibleLoss => (
-            "若旧卡还在，插回去通电，会自动补传；找不到则按缺测处理。",
-            "If the old card still exists, put it back and power up: it uploads by itself. Otherwise treat the span as missing.",
+            "若换下的卡还在，插回去通电，会自动补传；找不到则这一段按缺测处理。",
+            "If the card that was taken out still exists, put it back and power up: it uploads by itself. Otherwise treat the span as missing.",
         ),
         IncidentKind::CardLost => (
             "存储卡可能将坏，请备一张工业级卡更换，并检查供电是否骤断。",

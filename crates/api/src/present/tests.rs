@@ -232,8 +232,9 @@ fn every_incident_says_what_happened_and_what_to_do_in_both_languages() {
         other: None,
         seqs: Some((5, 7)),
         after: Some(NOW),
-        at: NOW,
+        at: NOW.plus_ms(3_600_000),
     };
     let zh = json(&presenter.incident(1, &lost), "/sentence/zh");
-    assert!(zh.as_str().unwrap().contains("05-04 06:30 之后可能有 3 条记录"), "{zh}");
+    let zh = zh.as_str().unwrap();
+    assert!(zh.contains("05-04 06:30 到 05-04 07:30 之间") && zh.contains("已知 3 条记录未到"), "{zh}");
 }

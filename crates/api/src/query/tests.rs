@@ -78,6 +78,14 @@ fn spans_are_bounded_and_end_now_at_the_latest() {
 }
 
 #[test]
+fn readings_that_a_fast_clock_stamped_ahead_can_be_asked_for() {
+    let text = |ms| Zone::default().show(NOW.plus_ms(ms)).0;
+    let (from, to) = (text(1_000), text(5_000));
+    let span = span_as_asked(Some(&from), Some(&to), NOW, 3_600_000, DAY_MS).ok();
+    assert_eq!(span, Some(Span { from: NOW.plus_ms(1_000), to: NOW.plus_ms(5_000) }));
+}
+
+#[test]
 fn slugs_hold_nothing_that_means_something_elsewhere() {
     for (text, ok) in
         [("zhangye", true), ("b-1_x", true), ("", false), ("..", false), ("A", false), ("a/b", false)]
