@@ -3,22 +3,31 @@
 //!
 //! Fault campaigns: a [`rig`] is a small network around a [`counter`], whose values name the polls they came from; a
 //! [`card`] is a disk that loses power, fills up or dies; [`strace`] makes system calls fail; the [`oracle`] compares what was measured, accepted and
-//! stored; the [`tally`] says what came of each fault.
+//! stored; the [`tally`] says what came of each fault. The pipe has faults of its own: a [`counted`] network around a field that keeps the
+//! [`truth`], cut off in a [`namespace`], behind a [`bad_line`], or on a broker that is a [`liar`].
 
 pub mod backlog;
+pub mod bad_line;
 pub mod card;
+pub mod counted;
 pub mod counter;
+pub mod liar;
+pub mod namespace;
 pub mod oracle;
+pub mod packets;
 pub mod parts;
 pub mod program;
 pub mod question;
 pub mod rig;
 pub mod strace;
 pub mod tally;
+pub mod truth;
 
 pub use card::Card;
+pub use counted::Counted;
 pub use counter::Counter;
 pub use parts::{Field, Gateway, Ingestor, Mosquitto, PtyPair, SensorLine};
 pub use program::Program;
 pub use question::{Stream, get, post, wait_for};
 pub use rig::Rig;
+pub use truth::{Judge, TrueField, Verdict};

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::program::{Program, free_port, ours};
+use crate::program::{Program, free_port, ours_under};
 use crate::{get, wait_for};
 
 /// A Modbus device made of pymodbus.
@@ -105,8 +105,14 @@ pub struct Mosquitto {
 impl Mosquitto {
     /// Starts it on a free loopback port.
     pub fn start(folder: &Path) -> Self {
+        Self::start_at(folder, &["127.0.0.1"])
+    }
+
+    /// Starts it on one free port of several addresses, of which 127.0.0.1 is one.
+    pub fn start_at(folder: &Path, addresses: &[&str]) -> Self {
         let port = free_port();
-        let settings = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+        let listeners: String = addresses.iter().map(|at| format!("listener {port} {at}\n")).collect();
+        let settings = format!("{listeners}allow_anonymous true\npersistence false\n");
         std::fs::write(folder.join("mosquitto.conf"), settings).expect("a fresh folder");
         let mut broker = Self { folder: folder.to_owned(), port, program: Self::launch(folder) };
         broker.wait_until_listening();
@@ -127,11 +133,21 @@ impl Mosquitto {
 
     /// `kill -9` and a fresh start with nothing remembered.
     pub fn kill_and_restart(&mut self) {
-        self.program.kill();
+        self.kill();
         self.start_again();
     }
 
-    /// Starts it after [`Program::kill`], with nothing remembered.
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.program.id()
+    }
+
+    /// Starts it after [`Self::kill`], with nothing remembered.
     pub fn start_again(&mut self) {
         self.program = Self::launch(&self.folder);
         self.wait_until_listening();
@@ -142,6 +158,7 @@ impl Mosquitto {
 pub struct Ingestor {
     folder: PathBuf,
     settings: Vec<String>,
+    under: Vec<String>,
     http: u16,
     /// Loopback port of its broker, or of the external one.
     pub mqtt: u16,
@@ -152,8 +169,14 @@ pub struct Ingestor {
 impl Ingestor {
     /// Starts it with its embedded broker, or on `broker`; `more` are further `--set` settings.
     pub fn start(folder: &Path, broker: Option<&Mosquitto>, more: &[&str]) -> Self {
+        Self::start_on(folder, broker.map(|b| b.port), more, &[])
+    }
+
+    /// Starts it with its embedded broker, or on the broker at a loopback port, as the last argument of another program,
+    /// if one is named.
+    pub fn start_on(folder: &Path, broker: Option<u16>, more: &[&str], under: &[&str]) -> Self {
         let http = free_port();
-        let mqtt = broker.map_or_else(free_port, |b| b.port);
+        let mqtt = broker.unwrap_or_else(free_port);
         let mut settings = vec![
             format!("http.listen=127.0.0.1:{http}"),
             format!("storage.path={}", folder.join("centre.db").display()),
@@ -163,14 +186,16 @@ impl Ingestor {
             "log.level=debug".to_owned(),
         ];
         settings.extend(more.iter().map(|s| (*s).to_owned()));
-        let program = Self::launch(folder, &settings);
-        let mut ingestor = Self { folder: folder.to_owned(), settings, http, mqtt, program };
+        let under: Vec<String> = under.iter().map(|word| (*word).to_owned()).collect();
+        let program = Self::launch(folder, &settings, &under);
+        let mut ingestor = Self { folder: folder.to_owned(), settings, under, http, mqtt, program };
         ingestor.wait_until_healthy();
         ingestor
     }
 
-    fn launch(folder: &Path, settings: &[String]) -> Program {
-        let mut command = ours("sitian-ingestor");
+    fn launch(folder: &Path, settings: &[String], under: &[String]) -> Program {
+        let under: Vec<&str> = under.iter().map(String::as_str).collect();
+        let mut command = ours_under("sitian-ingestor", &under);
         command.arg("run");
         settings.iter().for_each(|setting| {
             command.args(["--set", setting]);
@@ -194,7 +219,7 @@ impl Ingestor {
 
     /// Starts it on the same store after [`Program::kill`].
     pub fn start_again(&mut self) {
-        self.program = Self::launch(&self.folder, &self.settings);
+        self.program = Self::launch(&self.folder, &self.settings, &self.under);
         self.wait_until_healthy();
     }
 
@@ -215,7 +240,11 @@ impl Ingestor {
 
     /// Every stored reading of a point in the last nine days, oldest first.
     pub fn readings(&self, point: &str) -> Vec<Value> {
-        let (from, to) = (date("9 days ago"), date("tomorrow"));
+        self.readings_between(point, &date("9 days ago"), &date("tomorrow"))
+    }
+
+    /// Every stored reading of a point between two moments as RFC 3339, oldest first.
+    pub fn readings_between(&self, point: &str, from: &str, to: &str) -> Vec<Value> {
         self.pages(&format!("points/{point}/readings?from={from}&to={to}&limit=10000"))
     }
 
@@ -270,11 +299,7 @@ impl Gateway {
     }
 
     fn launch(folder: &Path, config: &Path, under: &[&str]) -> Program {
-        let ours = ours("sitian-gateway");
-        let mut command = Command::new(under.first().map_or(ours.get_program(), |first| first.as_ref()));
-        if let Some((_, rest)) = under.split_first() {
-            command.args(rest).arg(ours.get_program());
-        }
+        let mut command = ours_under("sitian-gateway", under);
         Program::start(folder, "gateway", command.arg("run").arg("--config").arg(config))
     }
 
@@ -287,5 +312,16 @@ impl Gateway {
     /// Starts it on the same spool after [`Program::kill`], under another program if any is named.
     pub fn start_again_under(&mut self, under: &[&str]) {
         self.program = Self::launch(&self.folder, &self.config, under);
+    }
+
+    /// Starts it on the same spool after [`Program::kill`].
+    pub fn start_again(&mut self) {
+        self.start_again_under(&[]);
+    }
+
+    /// The same with another configuration.
+    pub fn start_again_with(&mut self, config: &str) {
+        std::fs::write(&self.config, config).expect("a writable folder");
+        self.start_again();
     }
 }

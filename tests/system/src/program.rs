@@ -100,6 +100,15 @@ pub fn ours(name: &str) -> Command {
     Command::new(path)
 }
 
+/// One of our programs as the last argument of the command `under`, if that is not empty.
+pub fn ours_under(name: &str, under: &[&str]) -> Command {
+    let program = ours(name);
+    let Some((first, rest)) = under.split_first() else { return program };
+    let mut command = Command::new(first);
+    command.args(rest).arg(program.get_program());
+    command
+}
+
 /// A loopback port that was free a moment ago, and that no other call of this process got. Below the range from which
 /// the kernel serves outgoing connections, so that none of them takes it in between.
 pub fn free_port() -> u16 {

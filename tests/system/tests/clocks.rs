@@ -1,0 +1,219 @@
+//! A board without a clock battery: it boots in 1970, or a month ahead, hears the time late or never, and its clock
+//! jumps. Nothing is lost, and no time is stated that is not true.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use sitian_tests_system::counted::Layout;
+use sitian_tests_system::tally::{Fault, Harm, times};
+use sitian_tests_system::truth::unix_ms;
+use sitian_tests_system::{Counted, Judge, Mosquitto, Verdict};
+
+const HOUR_S: i64 = 3_600;
+const DAY_S: i64 = 24 * HOUR_S;
+/// A time server's mark; where it exists the machine's own clock is believed, however it is faked.
+const VOUCHED: &str = "/run/systemd/timesync/synchronized";
+
+/// A wall clock that the test moves, under a program. Monotonic time stays what it is.
+struct FakeClock {
+    library: PathBuf,
+    /// Holds the offset in seconds; read anew at each question.
+    file: PathBuf,
+}
+
+impl FakeClock {
+    /// In this folder; or why that does not work here.
+    fn find(folder: &Path) -> Result<Self, String> {
+        if Path::new(VOUCHED).exists() {
+            return Err(format!("{VOUCHED} exists: the gateway believes this machine"));
+        }
+        let libraries = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+        let mut found = libraries.map(|one| one.path().join("faketime/libfaketimeMT.so.1"));
+        let library =
+            found.find(|path| path.exists()).ok_or("libfaketime (Debian: faketime) is not installed")?;
+        Ok(Self { library, file: folder.join("clock") })
+    }
+
+    fn set(&self, offset_s: i64) {
+        std::fs::write(&self.file, format!("{offset_s:+}")).expect("a writable folder");
+    }
+
+    /// What a program has to run under.
+    fn under(&self) -> Vec<String> {
+        vec![
+            "env".to_owned(),
+            format!("LD_PRELOAD={}", self.library.display()),
+            format!("FAKETIME_TIMESTAMP_FILE={}", self.file.display()),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+            "DONT_FAKE_MONOTONIC=1".to_owned(),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        ]
+    }
+}
+
+fn words(under: &[String]) -> Vec<&str> {
+    under.iter().map(String::as_str).collect()
+}
+
+fn fault(title: &'static str) -> Fault {
+    Fault { number: "F25", title, injected: "libfaketime under the gateway" }
+}
+
+fn note(verdict: &Verdict) -> String {
+    format!(
+        "{} readings; stated times off by at most {} ms; {} records of unknown time",
+        verdict.readings, verdict.off_ms, verdict.clock_unknown
+    )
+}
+
+/// No alarm that a wrong clock alone has raised.
+fn false_alarms(network: &Counted) -> usize {
+    ["clone", "possible_loss", "fork", "card_lost"].iter().map(|kind| network.incidents(kind).len()).sum()
+}
+
+/// The gateway boots with a clock that is off, and hears the time.
+fn boots_wrong(title: &'static str, offset_s: i64) -> Harm {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = match FakeClock::find(folder.path()) {
+        Ok(clock) => clock,
+        Err(why) => {
+            fault(title).skipped(why);
+            return Harm::default();
+        }
+    };
+    clock.set(offset_s);
+    let under = clock.under();
+    let mut network = Counted::start(&Layout { gateway_under: &words(&under), ..Layout::default() });
+    for _ in 0..times(1, 30) {
+        network.poll_for(5);
+        network.gateway.program.kill();
+        network.gateway.start_again_under(&words(&under));
+    }
+    network.progress(20);
+    let wrong_by_ms = (offset_s.abs() > 2 * DAY_S).then_some(offset_s * 1_000);
+    let judge = Judge { wrong_by_ms, ..network.judge() };
+    let accepted = network.accepted();
+    let verdict = judge.wait_for_accepted(&accepted, 60);
+    let harm = Harm { lost: accepted.difference(&verdict.labels).count() as u64, ..verdict.harm };
+    fault(title).came_to(format!("{} boots", times(1, 30) + 1), harm, note(&verdict));
+    assert_eq!(false_alarms(&network), 0, "{title}");
+    harm
+}
+
+#[test]
+fn a_clock_that_is_wrong_at_boot_costs_nothing_and_deceives_nobody() {
+    let rows = [
+        ("boot in 1970", -unix_ms() / 1_000 + HOUR_S),
+        ("boot 30 days ahead", 30 * DAY_S),
+        ("boot 30 days behind", -30 * DAY_S),
+        ("boot 1 hour ahead", HOUR_S),
+        ("boot 1 hour behind", -HOUR_S),
+    ];
+    std::thread::scope(|scope| {
+        let rows = rows.map(|(title, offset_s)| scope.spawn(move || (boots_wrong(title, offset_s), title)));
+        for (harm, title) in rows.map(|row| row.join().expect("a verdict")) {
+            assert_eq!(harm, Harm::default(), "{title}");
+        }
+    });
+}
+
+#[test]
+fn a_clock_that_jumps_moves_no_reading() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fault = fault("jumps of 1 hour and of 30 days while running");
+    let clock = match FakeClock::find(folder.path()) {
+        Ok(clock) => clock,
+        Err(why) => return fault.skipped(why),
+    };
+    clock.set(0);
+    let under = clock.under();
+    let mut network = Counted::start(&Layout { gateway_under: &words(&under), ..Layout::default() });
+    let jumps_s = [HOUR_S, -HOUR_S, 30 * DAY_S, -30 * DAY_S, 0];
+    for _ in 0..times(1, 30) {
+        for offset_s in jumps_s {
+            network.poll_for(2);
+            clock.set(offset_s);
+        }
+    }
+    network.poll_for(2);
+    let verdict = network.judge().wait_for_all(60);
+    fault.came_to(format!("{} jumps", times(1, 30) * jumps_s.len()), verdict.harm, note(&verdict));
+    assert_eq!(verdict.harm, Harm::default());
+    assert_eq!(false_alarms(&network), 0);
+}
+
+#[test]
+fn a_time_that_is_heard_late_is_given_to_everything_that_waited_for_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fault = fault("boot in 1970, the time heard late");
+    let clock = match FakeClock::find(folder.path()) {
+        Ok(clock) => clock,
+        Err(why) => return fault.skipped(why),
+    };
+    let mut broker = Mosquitto::start(folder.path());
+    clock.set(0);
+    let mut network = Counted::start(&Layout { broker: Some(broker.port), ..Layout::default() });
+    network.gateway.program.kill();
+    let before = network.accepted();
+    broker.kill();
+    // A new boot, in 1970 and alone.
+    let offset_s = -unix_ms() / 1_000 + HOUR_S;
+    clock.set(offset_s);
+    network.gateway.start_again_under(&words(&clock.under()));
+    let alone_s = times(15, 7_200);
+    network.poll_for(alone_s);
+    broker.start_again();
+    network.progress(20);
+    let judge = Judge { wrong_by_ms: Some(offset_s * 1_000), ..network.judge() };
+    let accepted: BTreeSet<_> = network.accepted();
+    let verdict = judge.wait_for_accepted(&accepted, 60);
+    let harm = Harm { lost: accepted.difference(&verdict.labels).count() as u64, ..verdict.harm };
+    let alone = accepted.difference(&before).count();
+    fault.came_to(format!("{alone_s} s alone, {alone} records"), harm, note(&verdict));
+    assert_eq!(harm, Harm::default());
+}
+
+#[test]
+fn a_boot_that_never_hears_the_time_keeps_its_readings_and_says_that_their_time_is_unknown() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fault = fault("boot in 1970, power fails before the time is heard");
+    let clock = match FakeClock::find(folder.path()) {
+        Ok(clock) => clock,
+        Err(why) => return fault.skipped(why),
+    };
+    let id = folder.path().join("boot_id");
+    std::fs::write(&id, "0badb007-0bad-4b00-8bad-0badb0070bad\n").expect("a writable folder");
+    // The kernel's name of this boot is another one, for this program alone.
+    let boot = format!("mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$@\"", id.display());
+    let mut under: Vec<String> = ["unshare", "-m", "sh", "-c", &boot, "sh"].map(str::to_owned).to_vec();
+    if !std::process::Command::new("unshare")
+        .args(&under[1..])
+        .arg("true")
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        return fault.skipped("no right to unshare and mount");
+    }
+    under.extend(clock.under());
+    let mut broker = Mosquitto::start(folder.path());
+    let mut network = Counted::start(&Layout { broker: Some(broker.port), ..Layout::default() });
+    network.gateway.program.kill();
+    broker.kill();
+    let before = network.accepted();
+    let offset_s = -unix_ms() / 1_000 + HOUR_S;
+    clock.set(offset_s);
+    network.gateway.start_again_under(&words(&under));
+    network.poll_for(times(10, 600));
+    network.gateway.program.kill();
+    let alone = network.accepted().difference(&before).count() as u64;
+    broker.start_again();
+    network.gateway.start_again_under(&[]);
+    network.progress(20);
+    let judge = Judge { wrong_by_ms: Some(offset_s * 1_000), ..network.judge() };
+    let accepted = network.accepted();
+    let verdict = judge.wait_for_accepted(&accepted, 60);
+    let harm = Harm { lost: accepted.difference(&verdict.labels).count() as u64, ..verdict.harm };
+    fault.came_to(format!("{alone} records of that boot"), harm, note(&verdict));
+    assert_eq!(harm, Harm::default());
+    assert!(verdict.clock_unknown >= alone, "what was never timed is said to be of unknown time");
+}
