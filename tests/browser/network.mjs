@@ -47,7 +47,14 @@ export async function start(gatewaysWanted) {
   const running = []
   const run = (name, args) => {
     const log = openSync(join(folder, `${name}.log`), 'a')
-    running.push(spawn(join(bin, name), args, { stdio: ['ignore', log, log] }))
+    const child = spawn(join(bin, name), args, { stdio: ['ignore', log, log] })
+    running.push(child)
+    return child
+  }
+  /** As a power cut would. */
+  const kill = async (child) => {
+    running.splice(running.indexOf(child), 1)
+    await new Promise((done) => child.on('exit', done) && child.kill('SIGKILL'))
   }
   const [http, mqtt] = [await freePort(), await freePort()]
   mkdirSync(join(folder, 'rules'))
@@ -56,14 +63,15 @@ export async function start(gatewaysWanted) {
   run('sitian-simulator', ['run', '--directory', fieldFolder, '--port', '0', '--mqtt', `127.0.0.1:${mqtt}`, '--season', '200'])
   await waitFor('the field', 20, async () => existsSync(join(fieldFolder, 'ready.json')))
   const settings = [`http.listen=127.0.0.1:${http}`, `broker.listen=127.0.0.1:${mqtt}`, `storage.path=${join(folder, 'centre.db')}`, `alert.rules=${join(folder, 'rules')}`]
-  run('sitian-ingestor', ['run', ...settings.flatMap((setting) => ['--set', setting])])
+  const startIngestor = () => run('sitian-ingestor', ['run', ...settings.flatMap((setting) => ['--set', setting])])
+  const ingestor = startIngestor()
   const url = `http://127.0.0.1:${http}`
   const api = async (path) => (await fetch(`${url}/api/v1/${path}`)).json()
   await waitFor('the ingestor', 20, () => api('health'))
   const { gateways } = JSON.parse(readFileSync(join(fieldFolder, 'ready.json'), 'utf8'))
-  for (const gateway of gateways.slice(0, gatewaysWanted)) {
-    run('sitian-gateway', ['run', '--config', join(fieldFolder, `${gateway}.toml`)])
-  }
+  const startGateway = (config) => run('sitian-gateway', ['run', '--config', config])
+  const parts = { ingestor, gateways: new Map() }
+  for (const gateway of gateways.slice(0, gatewaysWanted)) parts.gateways.set(gateway, startGateway(join(fieldFolder, `${gateway}.toml`)))
   await waitFor('online gateways', 30, async () => {
     const { items } = await api('rollups?scope=zhangye&depth=0')
     return items[0].gateways_online >= gatewaysWanted
@@ -73,5 +81,5 @@ export async function start(gatewaysWanted) {
     const ended = running.reverse().map((child) => new Promise((done) => child.on('exit', done) && child.kill('SIGTERM')))
     await Promise.all(ended)
   }
-  return { url, api, stop, folder }
+  return { url, api, stop, folder, fieldFolder, parts, kill, startIngestor, startGateway }
 }

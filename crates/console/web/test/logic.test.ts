@@ -151,6 +151,22 @@ describe("series", () => {
     const list = told([incident(9, "clone", "a"), incident(8, "gap", "a"), incident(7, "clone", "a"), incident(6, "clone", "b")]);
     expect(list.map(({ last, times }) => [last.id, times])).toEqual([[9, 2], [8, 1], [6, 1]]);
   });
+  test("the centre's restoration is told once for all gateways, behind what wants a person", () => {
+    const incident = (id: number, kind: string, gateway: string) => ({ id, kind, gateway }) as Incident;
+    const list = told([incident(9, "server_restored", "a"), incident(8, "server_restored", "b"), incident(7, "clone", "a")]);
+    expect(list.map(({ last, gateways, needsSomeone }) => [last.id, gateways, needsSomeone])).toEqual([[7, 1, true], [9, 2, false]]);
+  });
+  test("a loss that is suspected beside a clone is laid to the clone", () => {
+    const incident = (kind: string, gateway: string, at: string) => ({ id: 1, kind, gateway, at }) as Incident;
+    const near = incident("possible_loss", "a", "2026-05-04T06:30:00+08:00");
+    const rows: [Incident, boolean][] = [
+      [incident("clone", "a", "2026-05-04T06:31:00+08:00"), true],
+      [incident("clone", "b", "2026-05-04T06:31:00+08:00"), false],
+      [incident("clone", "a", "2026-05-04T07:31:00+08:00"), false],
+      [incident("fork", "a", "2026-05-04T06:31:00+08:00"), false],
+    ];
+    for (const [other, expected] of rows) expect(told([other, near]).find((one) => one.last === near)?.byClone).toBe(expected);
+  });
   test("a value between two holes is drawn as a point", () => {
     expect(isolated([null, 1, null, 2, 3])).toEqual([false, true, false, false, false]);
   });

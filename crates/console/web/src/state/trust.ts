@@ -11,19 +11,33 @@ const WEEK_MS = 7 * 24 * HOUR_MS;
 /** The hour of the roll-ups ends at a full minute, and what is younger than this is still under way. */
 const [MINUTE_MS, SETTLE_MS] = [60_000, 5_000];
 
-/** Incidents of one kind at one gateway, told once. */
-export interface Told { last: Incident; times: number }
+/** Incidents of one kind at one gateway, told once. The centre's own restoration is told once for all gateways. */
+export interface Told { last: Incident; times: number; gateways: number; needsSomeone: boolean; /** Two gateways of one name take each other's card for a new one. */ byClone: boolean }
 
-/** The newest of each kind and gateway, newest first, as they come from the centre. */
+/** Heals by itself; everything else wants a person. */
+const HEALS: Incident["kind"] = "server_restored";
+/** What two gateways of one name make the centre suspect. */
+const SUSPECTED: ReadonlySet<Incident["kind"]> = new Set(["possible_loss", "card_lost"]);
+const NEAR_MS = 600_000;
+
+/** What wants a person first; within that the newest first, as they come from the centre. */
 export function told(incidents: Incident[]): Told[] {
-  const groups = new Map<string, Told>();
+  const groups = new Map<string, Told & { names: Set<string> }>();
   for (const incident of incidents) {
-    const key = `${incident.kind} ${incident.gateway}`;
+    const key = incident.kind === HEALS ? incident.kind : `${incident.kind} ${incident.gateway}`;
     const known = groups.get(key);
-    if (known) known.times += 1;
-    else groups.set(key, { last: incident, times: 1 });
+    if (known) {
+      known.times += 1;
+      known.gateways = known.names.add(incident.gateway).size;
+    } else {
+      const at = Date.parse(incident.at);
+      const isClone = (one: Incident) =>
+        one.kind === "clone" && one.gateway === incident.gateway && Math.abs(Date.parse(one.at) - at) < NEAR_MS;
+      const byClone = SUSPECTED.has(incident.kind) && incidents.some(isClone);
+      groups.set(key, { byClone, last: incident, times: 1, gateways: 1, needsSomeone: incident.kind !== HEALS, names: new Set([incident.gateway]) });
+    }
   }
-  return [...groups.values()];
+  return [...groups.values()].toSorted((a, b) => Number(b.needsSomeone) - Number(a.needsSomeone));
 }
 
 export function useTrust(id: Ref<string>, ready: Ref<boolean>) {
