@@ -11,8 +11,9 @@ use sitian_spool::{Limits, Spool};
 
 use crate::disk::CardDisk;
 
-/// Points of its one device.
-const POINTS: u32 = 3;
+/// Points of its one device; most records have the first few of them.
+const POINTS: u32 = 60;
+const POINTS_OFTEN: u32 = 12;
 /// The time of record 0 of epoch 0.
 const BEGIN_MS: i64 = 1_790_000_000_000;
 /// Records of each epoch, in the order they were written.
@@ -64,14 +65,14 @@ pub fn manifest() -> Option<Manifest> {
 /// The record under this label: many small ones, now and then a large one.
 pub fn record(n: usize, seq: Seq) -> Record {
     let at = Timestamp(BEGIN_MS + n as i64 * 86_400_000 + seq as i64 * 10_000);
-    let times = if seq % 7 == 3 { 20 } else { 4 };
-    let reading = |i: u32| Reading {
-        point: i % POINTS,
-        at: at.plus_ms(i64::from(i / POINTS)),
-        value: Some((n as f64 * 1e6 + seq as f64 * 1e3 + f64::from(i)) / 16.0),
+    let points = if seq % 7 == 3 { POINTS } else { POINTS_OFTEN };
+    let reading = |point: u32| Reading {
+        point,
+        at,
+        value: Some((n as f64 * 1e6 + seq as f64 * 1e3 + f64::from(point)) / 16.0),
         quality: Quality::Good,
     };
-    let readings = (0..POINTS * times).map(reading).collect();
+    let readings = (0..points).map(reading).collect();
     Record { boot: 7 + n as u64, mono_ms: seq * 10_000, uncertainty_ms: Some(50), readings }
 }
 
