@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sitian_model::{
-    Ack, Action, Batch, Entry, Epoch, Gap, GatewayId, Lane, PointNo, Record, Row, Seq, Timestamp,
+    Ack, Action, Batch, Entry, Epoch, Gap, GatewayId, Lane, Mutant, PointNo, Record, Row, Seq, Timestamp,
 };
 
 use crate::SEQ_MAX;
@@ -100,7 +100,9 @@ impl Ingest {
     pub fn take(&mut self, now: Timestamp) -> Group {
         let Pending { mut effects, touched, answers, .. } = std::mem::take(&mut self.pending);
         let states = touched.iter().filter_map(|(gateway, epoch)| self.book.state(gateway, epoch));
-        effects.extend(states.copied().map(Effect::Watermark));
+        if !Mutant::WatermarkElsewhere.lives() {
+            effects.extend(states.copied().map(Effect::Watermark));
+        }
         let ack = |((gateway, epoch), (action, retry_after_ms)): ((GatewayId, Epoch), (Action, u32))| {
             let state = self.book.state(&gateway, &epoch);
             let (committed, chain) = state.map_or((0, None), |state| (state.committed, state.chain));
@@ -131,10 +133,13 @@ impl Ingest {
             self.stats.rejected.unknown_manifest += 1;
             return self.answer(gateway, batch.epoch, Action::Manifest);
         };
-        let (points, before) = (Arc::clone(&known.points), known.state);
+        let (points, mut before) = (Arc::clone(&known.points), known.state);
+        if Mutant::OutOfOrderAccepted.lives() {
+            before.committed = before.committed.max(batch.first);
+        }
         let action = if known.forked {
             Action::Fork
-        } else if batch.acked > before.committed {
+        } else if batch.acked > before.committed && !Mutant::NoRewindAnswer.lives() {
             self.rewind(gateway, batch, before.committed, now)
         } else if !probe && self.is_full() {
             self.stats.rejected.slow += 1;
@@ -424,7 +429,7 @@ fn place(batch: &Batch, state: &EpochState) -> Place {
     let mut index = 0;
     for entry in &batch.entries {
         let end = seq + entry.width();
-        if end > state.committed {
+        if end > state.committed || Mutant::OverlapNotSkipped.lives() {
             break;
         }
         chain = match entry {
@@ -438,7 +443,7 @@ fn place(batch: &Batch, state: &EpochState) -> Place {
         return Place::At(index, None);
     }
     match (chain, state.chain) {
-        (Some(theirs), Some(ours)) if theirs != ours => Place::Forked,
+        (Some(theirs), Some(ours)) if theirs != ours && !Mutant::ForkUnseen.lives() => Place::Forked,
         _ => Place::At(index, chain),
     }
 }

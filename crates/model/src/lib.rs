@@ -4,11 +4,13 @@
 //! or formats; it does nothing beyond construction and display.
 //!
 //! Reading order: [`id`] (who and where), [`time`] (when), [`quality`] (how good), [`reading`] (what),
-//! [`batch`] (what travels), [`severity`] (how bad), [`fault`] (what is wrong with a configuration text).
+//! [`batch`] (what travels), [`severity`] (how bad), [`fault`] (what is wrong with a configuration text), [`mutant`]
+//! (mistakes that the tests must catch; in no product).
 
 pub mod batch;
 pub mod fault;
 pub mod id;
+pub mod mutant;
 pub mod quality;
 pub mod reading;
 pub mod severity;
@@ -17,6 +19,7 @@ pub mod time;
 pub use batch::{Ack, Action, Batch, Clock, Entry, Epoch, Gap, GapReason, Held, Lane, Seq, SpoolState};
 pub use fault::ConfigFault;
 pub use id::{BaseId, DeviceId, GatewayId, IdError, PointId, PointKey};
+pub use mutant::Mutant;
 pub use quality::{Cause, Quality};
 pub use reading::{DeviceInfo, EpochNo, Manifest, PointIndex, PointInfo, PointNo, Reading, Record, Row};
 pub use severity::Severity;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sitian_model::{Epoch, Gap, GapReason, Seq, Span};
+use sitian_model::{Epoch, Gap, GapReason, Mutant, Seq, Span};
 
 use crate::disk::{Disk, DiskFault};
 use crate::frame::Mark;
@@ -27,7 +27,8 @@ impl<D: Disk> Spool<D> {
 
     /// Removes acknowledged segments that are past keep-behind; never the newest two, which carry the marks.
     fn trim(&mut self) {
-        let before = self.newest_ms.saturating_sub(self.limits.keep_behind_ms);
+        let keep_ms = if Mutant::NoKeepBehind.lives() { i64::MIN } else { self.limits.keep_behind_ms };
+        let before = self.newest_ms.saturating_sub(keep_ms);
         let marks_from = self.segments.keys().rev().nth(1).copied().unwrap_or(0);
         let old =
             |spool: &Self, n: &u64, s: &Segment| *n < marks_from && s.until < before && spool.is_acked(s);
@@ -41,7 +42,8 @@ impl<D: Disk> Spool<D> {
     }
 
     fn is_acked(&self, segment: &Segment) -> bool {
-        self.stream(segment.epoch).is_none_or(|stream| segment.end <= stream.acked)
+        Mutant::TrimmedWithoutAck.lives()
+            || self.stream(segment.epoch).is_none_or(|stream| segment.end <= stream.acked)
     }
 
     /// Notes the ack first if the removal depends on one that is not on disk yet.
@@ -117,7 +119,7 @@ impl<D: Disk> Spool<D> {
     pub(crate) fn reserve_spare(&mut self) {
         // A power cut may bring back what was removed, and the quota may have become smaller.
         while self.bytes() > self.bytes_max() && self.make_room() {}
-        if self.spare.is_some() {
+        if self.spare.is_some() || Mutant::NoSpare.lives() {
             return;
         }
         if self.spare_commits_to_skip > 0 {
@@ -194,6 +196,9 @@ impl<D: Disk> Spool<D> {
         };
         let evicted = Evicted { first, last: segment.end.saturating_sub(1), span, chain: segment.chain_end };
         let Evicted { first, last, span, chain } = evicted;
+        if Mutant::EvictedWithoutGap.lives() {
+            return self.remove_segment(number);
+        }
         if !self.write_marks(&[Mark::Gap { epoch: segment.epoch, first, last, span, chain }]) {
             return false;
         }

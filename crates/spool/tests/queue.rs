@@ -307,6 +307,24 @@ fn what_is_too_large_is_refused_and_takes_no_label() {
 }
 
 #[test]
+fn a_roll_over_on_a_full_disk_takes_the_spare_and_never_fails() {
+    let mut spool = fresh(small());
+    fill(&mut spool, 0..1);
+    // Others take the rest of the disk: not one more file can be created.
+    let used = spool.disk_mut().files.values().map(|file| file.view.len() as u64).sum();
+    spool.disk_mut().faults.capacity = Some(used);
+    let mut seq = 1;
+    while spool.disk_mut().files.values().filter(|file| file.view[0] != 0).count() < 2 && seq < 200 {
+        append(&mut spool, seq);
+        assert_eq!(spool.commit(), Ok(Durable { epoch: epoch(1), end: seq + 1 }));
+        seq += 1;
+    }
+    // The next spare was made room for.
+    let all = drain(&mut spool, epoch(1), 0);
+    assert_eq!((missing(&all, GapReason::Evicted), end(&all, 0)), (spool.state().lost, seq));
+}
+
+#[test]
 fn nothing_is_evicted_whose_gap_cannot_be_noted_durably() {
     let mut disk = MemoryDisk::default();
     for process in 1..=3 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior, params};
 use sitian_alert::Delta;
 use sitian_ingest::Effect;
-use sitian_model::Row;
+use sitian_model::{Mutant, Row};
 use sitian_series::{Append, AppendError, Refused, Retention};
 
 use crate::compaction::Compactor;
@@ -153,6 +153,12 @@ impl Store {
         for effect in &transaction.effects {
             registry::write(&sql, effect)?;
         }
+        let sql = if Mutant::RowsInAnotherTransaction.lives() {
+            sql.commit()?;
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?
+        } else {
+            sql
+        };
         if !rows.is_empty() || !state.marks.is_empty() {
             sql.prepare_cached("INSERT INTO journal (at_ms, rows, marks) VALUES (?1, ?2, ?3)")?
                 .execute(params![transaction.at.0, journal::encode(&rows), marks::encode(&state.marks)])?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use sitian_model::{Ack, Action, Batch, Clock, Entry, Epoch, Held, Lane, Seq, SpoolState};
+use sitian_model::{Ack, Action, Batch, Clock, Entry, Epoch, Held, Lane, Mutant, Seq, SpoolState};
 
 use crate::jitter::Jitter;
 use crate::pacing::Pacing;
@@ -294,7 +294,7 @@ impl Uplink {
                 self.fork(at);
             }
             Action::Manifest => self.repeat_manifest(at),
-            Action::Rewind if ack.committed < stream.held.acked => {
+            Action::Rewind if ack.committed < stream.held.acked && !Mutant::RewindIgnored.lives() => {
                 stream.held.acked = ack.committed;
                 stream.restart();
                 self.commands.push_back(Command::Release { epoch: ack.epoch, committed: ack.committed });
@@ -447,6 +447,9 @@ impl Uplink {
         self.waiting_since_ms.get_or_insert(self.now_ms);
         // Probes announce; on every batch the list would cost more than the readings.
         let held = if batch.entries.is_empty() { self.held() } else { Vec::new() };
+        if Mutant::TrimmedOnPuback.lives() {
+            self.commands.push_back(Command::Release { epoch: batch.epoch, committed: batch.end() });
+        }
         self.commands.push_back(Command::Publish(Batch { held, ..batch }));
     }
 
@@ -462,7 +465,8 @@ impl Uplink {
     fn advance(&mut self, at: usize, committed: Seq) {
         let least_ms = self.limits.resend_ms.max(4 * self.round_trip_ms.unwrap_or(0));
         let stream = &mut self.streams[at];
-        let committed = committed.min(stream.held.end);
+        let committed =
+            if Mutant::AckNotClamped.lives() { committed } else { committed.min(stream.held.end) };
         if committed <= stream.held.acked {
             return;
         }

@@ -8,6 +8,7 @@ mod faults;
 mod setup;
 mod stage;
 mod steps;
+mod teeth;
 mod testing;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +32,8 @@ enum Command {
     Test(testing::Options),
     /// Print the table of what the fault tests have left, or record it in tests/README.md.
     Faults(faults::Options),
+    /// Prove that the tests catch every deliberate mistake (`sitian_model::Mutant`).
+    Teeth,
     /// Measure what the product costs on this machine.
     Bench(bench::Options),
     /// Build the web console's files with npm.
@@ -55,6 +58,7 @@ fn run() -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => testing::run(&options),
         Command::Faults(options) => faults::run(&options),
+        Command::Teeth => teeth::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Console => setup::console(),
         Command::Openapi => testing::openapi(),

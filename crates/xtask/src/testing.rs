@@ -72,6 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
         steps::loud(&mut tests)
     });
+    score.step("teeth: every deliberate mistake is caught", crate::teeth::run);
     if !options.no_browser {
         score.step("browser tests", || {
             steps::loud(Command::new("npm").args(["run", "--silent", "test"]).current_dir("tests/browser"))
