@@ -14,7 +14,7 @@ use sitian_poll::rtu::crc16;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::station::Station;
+use crate::station::{Station, WRITE_REGISTERS};
 
 /// How long a simulated device thinks before it answers.
 const THINKING: Duration = Duration::from_millis(8);
@@ -97,7 +97,9 @@ fn answer_line(mut master: File, baud: u32, station: &Station) {
             continue;
         };
         heard.clear();
-        let Some(answer) = station.answer(request[0], &request[1..6], now_ms()) else { continue };
+        let Some(answer) = station.answer(request[0], &request[1..request.len() - 2], now_ms()) else {
+            continue;
+        };
         let mut frame = vec![request[0]];
         frame.extend(answer);
         frame.extend(crc16(&frame).to_le_bytes());
@@ -110,8 +112,14 @@ fn answer_line(mut master: File, baud: u32, station: &Station) {
     }
 }
 
-/// The last eight bytes, if they are a read request with the right CRC.
-fn last_request(heard: &[u8]) -> Option<[u8; 8]> {
-    let frame: [u8; 8] = heard.get(heard.len().checked_sub(8)?..)?.try_into().ok()?;
-    (crc16(&frame[..6]).to_le_bytes() == frame[6..]).then_some(frame)
+/// The last eight bytes, if they are a read request with the right CRC; or everything, if it is a write of registers.
+fn last_request(heard: &[u8]) -> Option<Vec<u8>> {
+    let whole = |frame: &[u8]| {
+        let (body, crc) = frame.split_at(frame.len().saturating_sub(2));
+        crc16(body).to_le_bytes() == *crc
+    };
+    let read = heard.get(heard.len().checked_sub(8)?..).filter(|frame| whole(frame));
+    let is_write = heard.get(1) == Some(&WRITE_REGISTERS)
+        && heard.get(6).is_some_and(|bytes| heard.len() == 9 + usize::from(*bytes));
+    read.or((is_write && whole(heard)).then_some(heard)).map(<[u8]>::to_vec)
 }

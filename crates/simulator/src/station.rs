@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use sitian_profile::{Context, Function, Profile, ProfilePoint, encode};
+use sitian_profile::{Context, Function, PreRead, Profile, ProfilePoint, encode};
 
 use crate::incident::SCRIPT;
 use crate::weather::{Site, Weather, hash, mix, unit};
 
 /// Illegal data address and illegal function, as Modbus exception codes.
+/// Modbus function 16.
+pub const WRITE_REGISTERS: u8 = 16;
 const ILLEGAL_FUNCTION: u8 = 1;
 const ILLEGAL_ADDRESS: u8 = 2;
 
@@ -54,6 +56,16 @@ impl Station {
         if self.is_silent(device, unix_ms) {
             return None;
         }
+        if let [WRITE_REGISTERS, a, b, _, _, ..] = *pdu {
+            let address = u16::from_be_bytes([a, b]);
+            let started = |pre: &PreRead| pre.write.is_some() && pre.address == address;
+            let known = device.profile.pre_read.iter().any(started);
+            return Some(if known {
+                pdu[..5].to_vec()
+            } else {
+                vec![WRITE_REGISTERS | 0x80, ILLEGAL_ADDRESS]
+            });
+        }
         let [code, a, b, c, d] = *pdu else { return Some(vec![pdu.first()? | 0x80, ILLEGAL_FUNCTION]) };
         let (address, count) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         let function = [Function::Holding, Function::Input].into_iter().find(|f| f.code() == code);
@@ -75,7 +87,10 @@ impl Station {
         unix_ms: i64,
     ) -> Option<Vec<u16>> {
         let profile = &device.profile;
-        let start_command = profile.pre_read.iter().any(|p| p.function == function && p.address == first);
+        let start_command = profile
+            .pre_read
+            .iter()
+            .any(|p| p.write.is_none() && p.function == function && p.address == first);
         if start_command {
             return Some(vec![0; usize::from(count)]);
         }
