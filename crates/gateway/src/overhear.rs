@@ -102,12 +102,11 @@ impl Ear {
     fn work(&mut self) {
         while let Some(command) = self.machine.as_mut().and_then(Talk::poll_command) {
             match command {
-                Command::Write(link, bytes) if self.asks => {
+                Command::Write(link, bytes) => {
                     println!("> {}", bytes.escape_ascii());
                     self.stream.write(link, bytes);
                 }
-                // Acknowledging is for the one who keeps the readings.
-                Command::Write(..) => {}
+                // What is acknowledged only when it is kept is not acknowledged here: `run` gets it again.
                 Command::Samples { samples: new, .. } => {
                     self.samples.retain(|known| !new.iter().any(|sample| sample.point == known.point));
                     self.samples.extend(new);
