@@ -72,7 +72,7 @@ fn a_broker_that_confirms_and_then_drops_doubles_shuffles_and_replays_changes_no
     let Told { taken, dropped, doubled, replayed, overtaken } = liar.told();
     let fault = Fault {
         number: "F18",
-        title: "lying broker",
+        title: "lying broker between real processes",
         injected: "broker of our own: PUBACK, then drop 10 %, deliver twice 10 %, replay 10 %, shuffle within 0.7 s",
     };
     assert!(dropped > 0 && doubled > 0 && replayed > 0 && overtaken > 0, "it lied in every way");
