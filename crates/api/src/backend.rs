@@ -3,8 +3,8 @@
 use sitian_model::{PointId, Span, Timestamp};
 
 use crate::view::{
-    Aggregates, Alert, BasePage, Gap, Health, Incident, Latest, Ledger, Measurement, Node, NodePage, Page,
-    Phase, Point, Readings, Rollup, Rule, Severity,
+    Aggregates, Alert, BasePage, Gap, Health, Incident, KnownGateways, Latest, Ledger, Measurement, Node,
+    NodePage, Page, Phase, Point, Quarantine, Readings, Rollup, Rule, Severity,
 };
 
 /// Why the backend has no answer, split by what the caller does next.
@@ -141,6 +141,10 @@ pub trait Backend: Send + Sync + 'static {
     fn incidents(&self, query: &IncidentsQuery) -> Result<Page<Incident>, BackendError>;
     /// Committed gaps, newest first.
     fn gaps(&self, query: &IncidentsQuery) -> Result<Page<Gap>, BackendError>;
+    /// The quarantine, newest first.
+    fn quarantine(&self, query: &IncidentsQuery) -> Result<Quarantine, BackendError>;
+    /// Every gateway that is known, or only those that stand in no base.
+    fn gateways(&self, unassigned: bool) -> Result<KnownGateways, BackendError>;
     /// Alerts, newest first.
     fn alerts(&self, query: &AlertsQuery) -> Result<Page<Alert>, BackendError>;
     /// Notes that somebody has seen an alert and returns it once that is durable. The first acknowledgement stays:

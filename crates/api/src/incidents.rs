@@ -11,7 +11,7 @@ use crate::limits::{DAY_MS, INCIDENTS_MAX, LEDGER_SPAN_MS_MAX};
 use crate::problem::Problem;
 use crate::query::{Params, cursor, limit, moment, scope, span, windows};
 use crate::routes::App;
-use crate::view::{self, Gap, Incident, Ledger, Page};
+use crate::view::{self, Gap, Incident, KnownGateways, Ledger, Page, Quarantine};
 
 const INCIDENTS_DEFAULT: usize = 100;
 /// What is still under way is not missing.
@@ -68,6 +68,40 @@ pub async fn gaps(
 ) -> Result<Json<Page<Gap>>, Problem> {
     let query = params.read()?;
     app.ask(move |backend| backend.gaps(&query)).await.map(Json)
+}
+
+/// The quarantine, newest first: bytes that nobody understood, kept until a later version does.
+#[utoipa::path(get, path = "/api/v1/quarantine", tag = "incidents", params(IncidentsParams), responses(
+    (status = 200, body = Quarantine), (status = "4XX", body = view::Problem),
+    (status = "5XX", body = view::Problem)))]
+pub async fn quarantine(
+    State(app): State<App>,
+    Params(params): Params<IncidentsParams>,
+) -> Result<Json<Quarantine>, Problem> {
+    let query = params.read()?;
+    app.ask(move |backend| backend.quarantine(&query)).await.map(Json)
+}
+
+/// Which gateways.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GatewaysParams {
+    /// True lists only gateways that stand in no base; all if absent.
+    unassigned: Option<bool>,
+}
+
+/// Every gateway that was ever heard or is expected. One that publishes but stands in no base is stored and shown on no
+/// page until it is added to the territory.
+#[utoipa::path(get, path = "/api/v1/gateways", tag = "incidents", params(GatewaysParams), responses(
+    (status = 200, body = KnownGateways), (status = "4XX", body = view::Problem),
+    (status = "5XX", body = view::Problem)))]
+pub async fn gateways(
+    State(app): State<App>,
+    Params(params): Params<GatewaysParams>,
+) -> Result<Json<KnownGateways>, Problem> {
+    let unassigned = params.unassigned.unwrap_or(false);
+    app.ask(move |backend| backend.gateways(unassigned)).await.map(Json)
 }
 
 /// Which part of the ledger.

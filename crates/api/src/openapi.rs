@@ -34,6 +34,8 @@ use crate::{about, alerts, incidents, points, streams, territory, view};
         alerts::acknowledge,
         incidents::list,
         incidents::gaps,
+        incidents::quarantine,
+        incidents::gateways,
         incidents::completeness,
         streams::alerts,
         streams::live,

@@ -20,6 +20,7 @@ mod incident;
 mod place;
 mod series;
 
+pub use incident::QuarantineFacts;
 pub use place::GatewayFacts;
 
 /// Turns values of other rooms into views. Cheap to clone.

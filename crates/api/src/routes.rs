@@ -75,6 +75,8 @@ routes! {
     post "/api/v1/alerts/{id}/acknowledge" => alerts::acknowledge;
     get  "/api/v1/incidents" => incidents::list;
     get  "/api/v1/gaps" => incidents::gaps;
+    get  "/api/v1/quarantine" => incidents::quarantine;
+    get  "/api/v1/gateways" => incidents::gateways;
     get  "/api/v1/completeness" => incidents::completeness;
     get  "/api/v1/streams/alerts" => streams::alerts;
     get  "/api/v1/streams/live" => streams::live;

@@ -111,11 +111,15 @@ impl GatewayBook {
     pub(crate) fn may_say(&mut self, kind: IncidentKind, now: Timestamp) -> bool {
         let pause_ms = match kind {
             // Each of these is a fact of its own.
-            IncidentKind::PossibleLoss | IncidentKind::CardLost | IncidentKind::Gap => return true,
+            IncidentKind::PossibleLoss
+            | IncidentKind::CardLost
+            | IncidentKind::Gap
+            | IncidentKind::Redecoded => return true,
             IncidentKind::Quarantined => 60_000,
             IncidentKind::Clone | IncidentKind::Fork => 600_000,
-            IncidentKind::ManifestConflict | IncidentKind::Quota => 3_600_000,
-            IncidentKind::ServerRestored => i64::MAX,
+            IncidentKind::ManifestConflict | IncidentKind::Quota | IncidentKind::ForeignManifest => 3_600_000,
+            IncidentKind::ClockUnknown => 86_400_000,
+            IncidentKind::ServerRestored | IncidentKind::Unassigned => i64::MAX,
         };
         let silent = self.said.get(&kind).is_some_and(|at| (0..pause_ms).contains(&now.since_ms(*at)));
         if !silent {

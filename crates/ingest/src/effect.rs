@@ -28,6 +28,8 @@ pub enum Effect {
     Gap(GapCommitted),
     /// Bytes set aside because they could not be understood or admitted.
     Quarantine(Quarantined),
+    /// An entry of the quarantine was understood after all: its rows and gaps are in the same group. Never twice.
+    Redecoded(Redecoded),
     /// Something a person should know.
     Incident(Incident),
 }
@@ -117,6 +119,17 @@ pub struct Quarantined {
     pub at: Timestamp,
 }
 
+/// An entry of the quarantine that is one no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redecoded {
+    /// The store's number of the entry.
+    pub id: u64,
+    /// How many readings it held.
+    pub readings: u64,
+    /// When, by the server's clock.
+    pub at: Timestamp,
+}
+
 /// What quarantined bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -124,6 +137,19 @@ pub enum Form {
     Record,
     /// A whole message as it came from the wire.
     Message,
+    /// A whole message of a second writer in an epoch. It was understood; its readings come again under another label.
+    Rival,
+}
+
+impl Form {
+    /// A stable word, used in storage and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Message => "message",
+            Self::Rival => "rival",
+        }
+    }
 }
 
 /// Something a person should know: facts without text.
@@ -166,11 +192,19 @@ pub enum IncidentKind {
     ManifestConflict,
     /// The gateway opens epochs faster, or names more points or epochs, than it is allowed.
     Quota,
+    /// A manifest names another gateway than the one it came from; nothing of `epoch` is taken.
+    ForeignManifest,
+    /// Readings were stored whose time nobody knows; `seqs` are their records.
+    ClockUnknown,
+    /// What had been set aside could be read after all and is stored; `seqs` are its records.
+    Redecoded,
+    /// A gateway publishes that stands in no base.
+    Unassigned,
 }
 
 impl IncidentKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Clone,
         Self::Fork,
         Self::PossibleLoss,
@@ -180,6 +214,10 @@ impl IncidentKind {
         Self::Gap,
         Self::ManifestConflict,
         Self::Quota,
+        Self::ForeignManifest,
+        Self::ClockUnknown,
+        Self::Redecoded,
+        Self::Unassigned,
     ];
 
     /// A stable snake_case word, used in storage and JSON.
@@ -194,6 +232,10 @@ impl IncidentKind {
             Self::Gap => "gap",
             Self::ManifestConflict => "manifest_conflict",
             Self::Quota => "quota",
+            Self::ForeignManifest => "foreign_manifest",
+            Self::ClockUnknown => "clock_unknown",
+            Self::Redecoded => "redecoded",
+            Self::Unassigned => "unassigned",
         }
     }
 }

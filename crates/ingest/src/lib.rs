@@ -30,14 +30,16 @@ mod limits;
 mod machine;
 mod manifest;
 mod pending;
+mod retry;
 mod stats;
 
 pub use effect::{
     Effect, EpochEntry, EpochState, Form, GapCommitted, Group, Incident, IncidentKind, PointEntry,
-    Quarantined, Restored, RestoredEpoch,
+    Quarantined, Redecoded, Restored, RestoredEpoch,
 };
 pub use limits::Limits;
 pub use machine::{DecodeRecord, Ingest};
+pub use retry::Retry;
 pub use stats::{Rejected, Stats};
 
 /// Sequence numbers stay below this, so that every store can keep them in a signed 64-bit integer.

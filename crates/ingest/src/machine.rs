@@ -55,6 +55,8 @@ struct Job<'a> {
     rows: Vec<Row>,
     /// First and last known time of what it adds.
     span: Option<(Timestamp, Timestamp)>,
+    /// First and last record with readings of unknown time.
+    timeless: Option<(Seq, Seq)>,
     action: Action,
 }
 
@@ -154,8 +156,10 @@ impl Ingest {
                 Place::At(index, chain) => {
                     self.stats.duplicates += before.committed.min(batch.end()) - batch.first;
                     let state = EpochState { chain: before.chain.or(chain), ..before };
-                    let (rows, span, action) = (Vec::new(), None, Action::Ok);
-                    let job = Job { gateway, batch, points: &points, decode, now, state, rows, span, action };
+                    let points = &points;
+                    let (rows, span, timeless, action) = (Vec::new(), None, None, Action::Ok);
+                    let job =
+                        Job { gateway, batch, points, decode, now, state, rows, span, timeless, action };
                     self.commit(job, index)
                 }
             }
@@ -229,7 +233,7 @@ impl Ingest {
             self.set_aside(
                 gateway,
                 range,
-                Form::Message,
+                Form::Rival,
                 wire_bytes,
                 "another history under the same epoch",
                 now,
@@ -251,7 +255,7 @@ impl Ingest {
                 }
             }
         }
-        let Job { gateway, batch, now, mut state, rows, span, action, .. } = job;
+        let Job { gateway, batch, now, mut state, rows, span, timeless, action, .. } = job;
         if !state.sealed {
             state.end = state.end.max(state.committed);
         }
@@ -263,6 +267,9 @@ impl Ingest {
             self.pending.push(Effect::Rows(rows));
         }
         self.set_state(gateway, &batch.epoch, state);
+        if timeless.is_some() {
+            self.raise(IncidentKind::ClockUnknown, gateway, Some(batch.epoch), timeless, now);
+        }
         action
     }
 
@@ -298,6 +305,10 @@ impl Ingest {
         self.stats.readings += admitted.rows.len() as u64;
         self.stats.restamped += admitted.restamped;
         self.stats.clock_unknown += admitted.clock_unknown;
+        if admitted.clock_unknown > 0 {
+            let seq = job.state.committed;
+            job.timeless = Some((job.timeless.map_or(seq, |(first, _)| first), seq));
+        }
         job.span = match (job.span, admitted.span) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
             (a, b) => a.or(b),
@@ -379,6 +390,14 @@ impl Ingest {
         let (gateway, reason, raw) = (gateway.clone(), reason.to_owned(), raw.to_vec());
         self.pending.push(Effect::Quarantine(Quarantined { gateway, range, form, reason, raw, at: now }));
         true
+    }
+
+    /// Raises an incident that only the shell can know of, unless the same kind was raised for this gateway a short while
+    /// ago. Of gateways that never registered nothing is said.
+    pub fn report(&mut self, kind: IncidentKind, gateway: &GatewayId, now: Timestamp) {
+        if self.book.gateways.contains_key(gateway) {
+            self.raise(kind, gateway, None, None, now);
+        }
     }
 
     /// Raises an incident, unless the same kind was raised for this gateway a short while ago.

@@ -16,6 +16,10 @@ impl Ingest {
         self.pending.answers.remove(&(gateway.clone(), epoch));
         if manifest.gateway != *gateway {
             self.stats.rejected.foreign_manifest += 1;
+            // Anybody may name himself anything; only a gateway that is known has something to lose.
+            if self.book.gateways.contains_key(gateway) {
+                self.raise(IncidentKind::ForeignManifest, gateway, Some(epoch), None, now);
+            }
             return;
         }
         if let Some(known) = self.book.epoch(gateway, &epoch) {

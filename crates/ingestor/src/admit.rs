@@ -1,6 +1,7 @@
 //! The walk of a batch on the centre's side, on one thread: decode, admit, evaluate, ONE durable transaction, then acks,
 //! picture and streams. Nothing is acknowledged or shown before it is durable.
 
+mod quarantine;
 mod restart;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sitian_alert::engine::WatchedPoint;
 use sitian_alert::{AcknowledgeError, Change, Engine, Rules};
 use sitian_api::{Live, LogEntry};
-use sitian_ingest::{Effect, EpochEntry, Group, Ingest, Limits, PointEntry};
+use sitian_ingest::{Effect, EpochEntry, Group, IncidentKind, Ingest, Limits, PointEntry};
 use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, PointNo, Timestamp};
 use sitian_store_embedded::{Store, Transaction};
 use sitian_supervision::Territory;
@@ -19,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::backend::Centre;
 use crate::board::{Board, rows_of};
+use crate::complaints::Complaints;
 use crate::link::Outlet;
 
 /// Batches of one group commit are gathered this long.
@@ -78,6 +80,8 @@ pub struct Admission {
     /// Tell the gateways where they stand after the next commit, and how long to wait before they send.
     call: Option<Duration>,
     patience: Duration,
+    rereading: quarantine::Rereading,
+    complaints: Complaints,
 }
 
 impl Admission {
@@ -96,6 +100,7 @@ impl Admission {
                 Err(_) => self.maintain(),
             }
             self.handle_timers(now());
+            self.reread_some(now());
             self.settle(now());
             if self.ending {
                 break;
@@ -184,15 +189,20 @@ impl Admission {
                 self.handle_batch(gateway, payload, now);
             }
             Topic::Manifest(gateway) => match sitian_wire::decode_manifest(payload) {
-                Ok((epoch, manifest)) => self.ingest.handle_manifest(gateway, epoch, manifest, now),
-                Err(error) => warn!(%gateway, %error, "manifest not understood"),
+                Ok((epoch, manifest)) => {
+                    self.ingest.handle_manifest(gateway, epoch, manifest, now);
+                    if self.territory.base_of(gateway).is_none() {
+                        self.ingest.report(IncidentKind::Unassigned, gateway, now);
+                    }
+                }
+                Err(error) => self.complain("manifest not understood", gateway, &error, now),
             },
             Topic::State(gateway) => match sitian_wire::decode_state(payload) {
                 // What a broker kept from before is no sign of life.
                 Ok(state) if state.online && retain => {}
                 Ok(state) if state.online => self.hear(gateway, now),
                 Ok(_) => self.set_link(gateway, false, now, now),
-                Err(error) => warn!(%gateway, %error, "state not understood"),
+                Err(error) => self.complain("state not understood", gateway, &error, now),
             },
             Topic::Ack(_) | Topic::Command(_) | Topic::Result(_) | Topic::Alert(_) => {}
         }
@@ -211,10 +221,22 @@ impl Admission {
                 self.ingest.handle_batch(gateway, &batch, payload, &decode, now);
             }
             Err(error) => {
-                warn!(%gateway, %error, "batch not understood, kept in quarantine");
+                self.complain("batch not understood, kept in quarantine", gateway, &error, now);
                 let declared = error.declared().map(|d| (d.epoch, d.first, d.end));
                 self.ingest.handle_poison(gateway, payload, &error.to_string(), declared, now);
             }
+        }
+    }
+
+    fn complain(
+        &mut self,
+        what: &'static str,
+        gateway: &GatewayId,
+        error: &sitian_wire::DecodeError,
+        now: Timestamp,
+    ) {
+        if let Some(count) = self.complaints.count(what, gateway, now) {
+            warn!(%gateway, %error, count, "{what}");
         }
     }
 
@@ -343,9 +365,6 @@ impl Admission {
         if entry.points.is_empty() {
             self.board().epochs.insert(entry.no, entry.epoch);
             return;
-        }
-        if self.territory.base_of(&entry.gateway).is_none() {
-            warn!(gateway = %entry.gateway, "gateway stands in no base of the territory: stored, but shown on no page; add it to a base");
         }
         let gone = self.board().begin_epoch(entry);
         gone.into_iter().for_each(|point| self.engine.retire(point, now));

@@ -6,24 +6,26 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sitian_alert::Episode;
 use sitian_api::view::{
-    Aggregates, Alert, BasePage, BrokerHealth, Gap, Health, Incident, Latest, Ledger, Measurement, Node,
-    NodePage, Page, Phase, Point, Readings, Rollup, Rule, Severity, StorageHealth,
+    Aggregates, Alert, BasePage, BrokerHealth, Gap, Health, Incident, KnownGateways, Latest, Ledger,
+    Measurement, Node, NodePage, Page, Phase, Point, Quarantine, Readings, Rollup, Rule, Severity,
+    StorageHealth,
 };
 use sitian_api::{
     AlertsQuery, Backend, BackendError, GatewayFacts, IncidentsQuery, LedgerQuery, LogEntry, PhaseFilter,
-    PointFacts, Presenter, ReadingsQuery,
+    PointFacts, Presenter, QuarantineFacts, ReadingsQuery,
 };
 use sitian_ingest::PointEntry;
 use sitian_model::{BaseId, Epoch, EpochNo, GatewayId, PointId, PointNo, Span, Timestamp};
 use sitian_series::Series;
 use sitian_store_embedded::{
-    EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, Reader, StoreError,
+    EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, QuarantineCounts, QuarantineStored,
+    Reader, StoreError,
 };
 use sitian_supervision::{Level, Territory};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admit::{Ask, now};
-use crate::board::{Board, BoardPoint};
+use crate::board::{Board, BoardGateway, BoardPoint};
 use crate::ledger::Promise;
 
 /// The centre as the API sees it.
@@ -87,6 +89,18 @@ fn facts(point: &BoardPoint) -> PointFacts<'_> {
     PointFacts { id: &point.entry.id, device: &point.entry.device, info: &point.entry.info }
 }
 
+fn gateway_facts<'b>(id: &'b GatewayId, gateway: &'b BoardGateway) -> GatewayFacts<'b> {
+    GatewayFacts {
+        id,
+        online: gateway.online == Some(true),
+        since: gateway.since,
+        last_seen_at: gateway.last_seen_at,
+        software: gateway.software.as_deref(),
+        spool: gateway.spool,
+        devices: &gateway.devices,
+    }
+}
+
 pub fn unavailable(error: StoreError) -> BackendError {
     BackendError::Unavailable(error.to_string())
 }
@@ -141,19 +155,9 @@ impl Backend for Centre {
     fn base(&self, id: &str) -> Result<BasePage, BackendError> {
         let board = self.board();
         let gateways = self.presenter.base(id)?.gateways.iter();
+        let gateways = gateways.filter_map(|gateway| board.gateways.get_key_value(gateway));
         let gateways =
-            gateways.filter_map(|gateway| board.gateways.get_key_value(gateway)).map(|(id, gateway)| {
-                self.presenter.gateway(GatewayFacts {
-                    id,
-                    online: gateway.online == Some(true),
-                    since: gateway.since,
-                    last_seen_at: gateway.last_seen_at,
-                    software: gateway.software.as_deref(),
-                    spool: gateway.spool,
-                    devices: &gateway.devices,
-                })
-            });
-        let gateways = gateways.collect();
+            gateways.map(|(id, gateway)| self.presenter.gateway(gateway_facts(id, gateway))).collect();
         let rollup = board.supervision.rollup(id, now()).ok_or(BackendError::NotFound("base"))?;
         self.presenter.base_page(id, &rollup, gateways)
     }
@@ -225,6 +229,41 @@ impl Backend for Centre {
             self.presenter.gap(one.id, &one.gateway, &one.committed, epoch)
         };
         Ok(page(found, query.limit, |one| one.id, show))
+    }
+
+    fn quarantine(&self, query: &IncidentsQuery) -> Result<Quarantine, BackendError> {
+        let filter = self.list_filter(query)?;
+        let counts = self.reader.quarantine_counts(&filter).map_err(unavailable)?;
+        let found = self.reader.quarantine(&filter).map_err(unavailable)?;
+        let show = |one: &QuarantineStored| {
+            self.presenter.quarantine_entry(&QuarantineFacts {
+                id: one.id,
+                gateway: &one.gateway,
+                range: one.range,
+                form: one.form,
+                reason: &one.reason,
+                bytes: one.bytes,
+                at: one.at,
+                redecoded_at: one.redecoded_at,
+                readings: one.readings,
+            })
+        };
+        let Page { items, next_cursor } = page(found, query.limit, |one| one.id, show);
+        let QuarantineCounts { waiting, bytes, redecoded } = counts;
+        Ok(Quarantine { waiting, waiting_bytes: bytes, redecoded, items, next_cursor })
+    }
+
+    fn gateways(&self, unassigned: bool) -> Result<KnownGateways, BackendError> {
+        let board = self.board();
+        let stands = |id: &GatewayId| self.territory.base_of(id).is_some();
+        let shown = board.gateways.iter().filter(|(id, _)| !unassigned || !stands(id));
+        let show = |(id, gateway): (&GatewayId, &BoardGateway)| {
+            self.presenter.known_gateway(&gateway_facts(id, gateway), gateway.points.len() as u64)
+        };
+        let mut items: Vec<_> = shown.map(show).collect();
+        items.sort_by(|a, b| a.id.cmp(&b.id));
+        let unassigned = board.gateways.keys().filter(|id| !stands(id)).count() as u64;
+        Ok(KnownGateways { unassigned, items })
     }
 
     fn alerts(&self, query: &AlertsQuery) -> Result<Page<Alert>, BackendError> {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use sitian_api::view::{Ledger, LedgerEntry};
 use sitian_api::{BackendError, LedgerQuery};
+use sitian_ingest::Form;
 use sitian_model::{GatewayId, PointNo, Span, Timestamp};
 use sitian_series::missing::{self, Lack, Loss, Missing};
 use sitian_series::{AggregateQuery, Extras, Series, Window, window};
@@ -188,6 +189,10 @@ impl Centre {
         }
         let epochs = self.epoch_numbers();
         for stored in self.reader.quarantine(&filter).map_err(unavailable)? {
+            // What a second writer sent comes again under another label, and what was read again is there.
+            if stored.form == Form::Rival || stored.redecoded_at.is_some() {
+                continue;
+            }
             let Some((epoch, first, end)) = stored.range.filter(|(_, first, end)| first < end) else {
                 continue;
             };

@@ -36,28 +36,36 @@ pub async fn listen(mut events: mpsc::Receiver<Event>, asks: mpsc::Sender<Ask>) 
 }
 
 /// Where acks and alerts leave. Nothing here waits: a lost ack is asked for again, an alert is in the durable log.
-pub struct Outlet(Publisher);
+pub struct Outlet(Option<Publisher>);
 
 impl Outlet {
     /// An outlet on a link.
     pub fn new(publisher: Publisher) -> Self {
-        Self(publisher)
+        Self(Some(publisher))
+    }
+
+    /// An outlet that leads nowhere, for work without a broker.
+    pub fn closed() -> Self {
+        Self(None)
     }
 
     /// Sends an ack, QoS 0.
     pub fn ack(&self, gateway: &GatewayId, ack: &Ack) {
+        let Some(publisher) = &self.0 else { return };
         let topic = Topic::Ack(gateway.clone()).to_string();
-        if let Err(error) = self.0.try_publish(&topic, Qos::AtMostOnce, false, sitian_wire::encode_ack(ack)) {
+        if let Err(error) =
+            publisher.try_publish(&topic, Qos::AtMostOnce, false, sitian_wire::encode_ack(ack))
+        {
             debug!(%gateway, %error, "ack not sent");
         }
     }
 
     /// Publishes an alert of a base as JSON, QoS 1.
     pub fn alert(&self, base: Option<&BaseId>, alert: &sitian_api::view::Alert) {
-        let Some(base) = base else { return };
+        let (Some(base), Some(publisher)) = (base, &self.0) else { return };
         let topic = Topic::Alert(base.clone()).to_string();
-        let sent =
-            serde_json::to_vec(alert).map(|json| self.0.try_publish(&topic, Qos::AtLeastOnce, false, json));
+        let sent = serde_json::to_vec(alert)
+            .map(|json| publisher.try_publish(&topic, Qos::AtLeastOnce, false, json));
         if !matches!(sent, Ok(Ok(_))) {
             debug!(%base, "alert not published");
         }

@@ -4,9 +4,11 @@ mod admit;
 mod backend;
 mod board;
 mod compaction;
+mod complaints;
 mod ledger;
 mod link;
 mod parts;
+mod quarantine;
 mod run;
 mod settings;
 mod show;
@@ -37,6 +39,9 @@ enum Command {
     Config(settings::Source),
     #[command(flatten)]
     Upkeep(upkeep::Task),
+    /// Look at what nobody understood, try it again, or take its bytes out.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         Command::Check(source) => show::check(&source),
         Command::Config(source) => show::config(&source),
         Command::Upkeep(task) => task.run(),
+        Command::Quarantine(command) => quarantine::run(&command),
     };
     sitian_settings::exit_code(outcome, |error| error.is::<sitian_settings::Faults>())
 }

@@ -14,7 +14,7 @@ use crate::corrections::{self, Corrected, CorrectionStored};
 use crate::fault::StoreError;
 use crate::kept::Kept;
 use crate::merge::Merge;
-use crate::registry::{self, GapStored, IncidentStored, ListFilter, QuarantineStored};
+use crate::registry::{self, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
 use crate::schema;
 use crate::shelf;
 use crate::store::Shared;
@@ -87,6 +87,14 @@ impl Reader {
     /// As [`Self::restored`].
     pub fn quarantine(&self, filter: &ListFilter) -> Result<Vec<QuarantineStored>, StoreError> {
         self.with(|connection| registry::quarantine(connection, filter))
+    }
+
+    /// How much is in quarantine; `before` and `limit` of the filter do not count.
+    ///
+    /// # Errors
+    /// As [`Self::restored`].
+    pub fn quarantine_counts(&self, filter: &ListFilter) -> Result<QuarantineCounts, StoreError> {
+        self.with(|connection| registry::quarantine_counts(connection, filter))
     }
 
     /// The bytes behind one entry of the quarantine.

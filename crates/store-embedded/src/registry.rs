@@ -2,7 +2,9 @@
 //! Knows no readings.
 
 use rusqlite::{Connection, OptionalExtension, Row as Line, params};
-use sitian_ingest::{Effect, EpochEntry, EpochState, Form, GapCommitted, Incident, PointEntry, Quarantined};
+use sitian_ingest::{
+    Effect, EpochEntry, EpochState, GapCommitted, Incident, PointEntry, Quarantined, Redecoded,
+};
 use sitian_model::{Epoch, GatewayId, Timestamp};
 
 use crate::fault::StoreError;
@@ -10,8 +12,8 @@ use crate::manifest;
 
 mod answers;
 
-pub use answers::{GapStored, IncidentStored, ListFilter, QuarantineStored};
-pub(crate) use answers::{epochs, gaps, incidents, quarantine, raw, restored};
+pub use answers::{GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
+pub(crate) use answers::{epochs, gaps, incidents, quarantine, quarantine_counts, raw, restored};
 
 /// Writes one effect; rows are written elsewhere.
 pub(crate) fn write(connection: &Connection, effect: &Effect) -> Result<(), StoreError> {
@@ -22,6 +24,7 @@ pub(crate) fn write(connection: &Connection, effect: &Effect) -> Result<(), Stor
         Effect::Watermark(state) => write_watermark(connection, state),
         Effect::Gap(gap) => write_gap(connection, gap),
         Effect::Quarantine(quarantined) => write_quarantine(connection, quarantined),
+        Effect::Redecoded(redecoded) => write_redecoded(connection, redecoded),
         Effect::Incident(incident) => write_incident(connection, incident),
     }
 }
@@ -142,7 +145,7 @@ fn write_quarantine(connection: &Connection, bytes: &Quarantined) -> Result<(), 
             bytes.range.map(|(epoch, ..)| epoch.0),
             bytes.range.map(|(_, first, _)| first.cast_signed()),
             bytes.range.map(|(.., end)| end.cast_signed()),
-            form_word(bytes.form),
+            bytes.form.word(),
             bytes.reason,
             bytes.at.0,
             bytes.raw,
@@ -170,11 +173,17 @@ fn write_incident(connection: &Connection, incident: &Incident) -> Result<(), St
     Ok(())
 }
 
-fn form_word(form: Form) -> &'static str {
-    match form {
-        Form::Record => "record",
-        Form::Message => "message",
+/// Refuses an entry that is none, or that was read again before: its rows would be stored twice.
+fn write_redecoded(connection: &Connection, redecoded: &Redecoded) -> Result<(), StoreError> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE quarantine SET redecoded_ms = ?2, readings = ?3, raw = x'' WHERE id = ?1 AND redecoded_ms IS NULL",
+        )?
+        .execute(params![redecoded.id.cast_signed(), redecoded.at.0, redecoded.readings.cast_signed()])?;
+    if changed == 1 {
+        return Ok(());
     }
+    Err(StoreError::damaged(format!("quarantine entry {} is not there to be read again", redecoded.id)))
 }
 
 fn gateway(line: &Line<'_>, column: usize) -> Result<GatewayId, StoreError> {

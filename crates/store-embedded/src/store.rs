@@ -124,6 +124,17 @@ impl Store {
         Ok(store)
     }
 
+    /// A view of the registry, the quarantine and the incidents of a store that another process may have open. It does not
+    /// see the newest readings.
+    ///
+    /// # Errors
+    /// There is no store of this program's schema.
+    pub fn look_into(path: &Path) -> Result<Reader, StoreError> {
+        schema::existing(path)?;
+        let shared = Shared::new(path, Head::default());
+        Ok(Reader::new(Arc::new(shared)))
+    }
+
     /// A view for queries. Cheap; clone it freely.
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.shared))

@@ -7,14 +7,14 @@ use sitian_alert::{
 };
 use sitian_ingest::{
     Effect, EpochEntry, EpochState, Form, GapCommitted, Incident, IncidentKind, PointEntry, Quarantined,
-    Restored, RestoredEpoch,
+    Redecoded, Restored, RestoredEpoch,
 };
 use sitian_model::{
     BaseId, DeviceId, DeviceInfo, Epoch, EpochNo, Gap, GapReason, GatewayId, Manifest, PointId, PointInfo,
     PointNo, Timestamp,
 };
 use sitian_series::contract::{good, span};
-use sitian_store_embedded::{EpisodeFilter, ListFilter, PhaseFilter, Store, Transaction};
+use sitian_store_embedded::{EpisodeFilter, ListFilter, PhaseFilter, QuarantineCounts, Store, Transaction};
 
 fn gateway(id: &str) -> GatewayId {
     GatewayId::new(id).expect("well-formed")
@@ -331,5 +331,40 @@ fn the_alert_engines_memory_survives_restarts_and_sealings() {
         writer.seal().expect("seals");
         drop(writer);
         assert_eq!(store(&path).alert_memory().expect("reads"), after, "from the table, step {n}");
+    }
+}
+
+#[test]
+fn an_entry_of_the_quarantine_is_read_again_once_and_gives_its_room_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let mut writer = store(&path);
+    let quarantined = |form| Quarantined {
+        gateway: gateway("gw-1"),
+        range: Some((Epoch([1; 16]), 4, 5)),
+        form,
+        reason: "newer layout".into(),
+        raw: vec![1, 2, 3],
+        at: Timestamp(10),
+    };
+    let forms = [Form::Record, Form::Message, Form::Rival];
+    let mut effects = vec![Effect::Epoch(epoch(1, "gw-1", 1))];
+    effects.extend(forms.map(|form| Effect::Quarantine(quarantined(form))));
+    writer.commit(&Transaction { effects, ..Transaction::default() }).expect("commits");
+    let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
+    let held = writer.reader().quarantine(&all).expect("reads");
+    assert_eq!(held.iter().rev().map(|entry| entry.form).collect::<Vec<_>>(), forms);
+
+    let again = Redecoded { id: held[0].id, readings: 7, at: Timestamp(20) };
+    let transaction = Transaction { effects: vec![Effect::Redecoded(again)], ..Transaction::default() };
+    writer.commit(&transaction).expect("commits");
+    assert!(writer.commit(&transaction).is_err(), "its rows would be there twice");
+    drop(writer);
+    for reader in [Store::look_into(&path).expect("looks"), store(&path).reader()] {
+        let counts = QuarantineCounts { waiting: 2, bytes: 6, redecoded: 1 };
+        assert_eq!(reader.quarantine_counts(&all).expect("counts"), counts);
+        let entry = &reader.quarantine(&all).expect("reads")[0];
+        assert_eq!((entry.redecoded_at, entry.readings, entry.bytes), (Some(Timestamp(20)), Some(7), 0));
+        assert_eq!(reader.restored().expect("reads").quarantined_bytes, [(gateway("gw-1"), 6)]);
     }
 }

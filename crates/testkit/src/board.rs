@@ -319,7 +319,7 @@ impl Process {
         let mut bytes = sitian_wire::encode_record(&record);
         let spoilt = ether.bad_luck(ether.swarm.spoil);
         if spoilt {
-            bytes = [&[0xFF, 0xFF, 0xFF], bytes.as_slice()].concat();
+            bytes = [crate::centre::SPOILT, bytes.as_slice()].concat();
         }
         ether.oracle.write(wires.board, record, &bytes, spoilt);
         self.ask(wires.board, Ask::Accept(vec![(bytes, span)]), ether);

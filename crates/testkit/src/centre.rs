@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use sitian_alert::engine::{Settings, WatchedPoint};
 use sitian_alert::{Change, ChangeKind, Engine, Rules, Vocabulary};
-use sitian_ingest::{Effect, Group, Ingest, Limits, PointEntry, RestoredEpoch, Stats};
-use sitian_model::{Ack, Action, Batch, Entry, Gap, GapReason, GatewayId, Lane, Timestamp};
+use sitian_ingest::{Effect, Form, Group, Ingest, Limits, PointEntry, RestoredEpoch, Retry, Stats};
+use sitian_model::{Ack, Action, Batch, Entry, Gap, GapReason, GatewayId, Lane, Record, Timestamp};
 use sitian_wire::topic::Topic;
 
 use crate::ether::{Ether, Event};
@@ -22,6 +22,9 @@ const GROUP_MS: u64 = 20;
 const REFUSED_MS: u64 = 1_000;
 /// Messages that may wait for the admission.
 const INBOX_MAX: usize = 1_024;
+
+/// Opens a record that no program understands before its upgrade.
+pub const SPOILT: &[u8] = &[0xFF, 0xFF, 0xFF];
 
 const RULES: &str = r#"
 [[rule]]
@@ -53,11 +56,17 @@ pub struct Centre {
     pub fail_next: u64,
     /// The process dies between the next commit and its acks.
     pub crash_next: bool,
+    /// The program was replaced by one that understands what was written to spoil it.
+    pub upgraded: bool,
     rules: Arc<Rules>,
     group_bytes: usize,
 }
 
 struct Process {
+    /// See [`Centre::upgraded`].
+    upgraded: bool,
+    /// Entries of the quarantine that are still to be read again, after an upgrade.
+    retries: Vec<u64>,
     ingest: Ingest,
     engine: Engine,
     inbox: VecDeque<(Topic, Vec<u8>)>,
@@ -92,6 +101,7 @@ impl Centre {
             backup: None,
             fail_next: 0,
             crash_next: false,
+            upgraded: false,
             rules: Arc::new(rules()),
             group_bytes,
         }
@@ -117,8 +127,13 @@ impl Centre {
         let ingest = Ingest::restore(limits, self.book.restored());
         let engine = self.engine(ether);
         let told = Stats::default();
-        self.process =
-            Some(Process { ingest, engine, inbox: VecDeque::new(), settling: false, busy_until: 0, told });
+        let upgraded = self.upgraded;
+        let retries = if upgraded { self.book.kept.keys().copied().collect() } else { Vec::new() };
+        let inbox = VecDeque::new();
+        let process =
+            Process { upgraded, retries, ingest, engine, inbox, settling: false, busy_until: 0, told };
+        self.process = Some(process);
+        self.gather(ether);
     }
 
     /// The process is gone.
@@ -160,6 +175,7 @@ impl Centre {
             process.handle_message(&topic, &payload, &self.book, ether);
             full = process.ingest.is_full();
         }
+        process.reread(&self.book, ether);
         if !process.settling {
             process.settling = true;
             // A full group is not answered SLOW while nobody is in a hurry; now and then somebody is.
@@ -268,6 +284,9 @@ impl Centre {
         let Some(process) = &mut self.process else { return };
         process.engine = engine;
         process.ingest.reload(restored);
+        if process.upgraded {
+            process.retries = self.book.kept.keys().copied().collect();
+        }
         process.busy_until = ether.now + REFUSED_MS;
         self.gather(ether);
     }
@@ -306,8 +325,7 @@ impl Process {
                     if ether.mutant == Mutant::OutOfOrderAccepted {
                         self.step_over_hole(gateway, &mut batch);
                     }
-                    let decode =
-                        |bytes: &[u8]| sitian_wire::decode_record(bytes).map_err(|error| error.to_string());
+                    let decode = decoder(self.upgraded);
                     self.ingest.handle_batch(gateway, &batch, payload, &decode, now);
                 }
                 Err(error) => {
@@ -322,6 +340,21 @@ impl Process {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// As the ingestor does after a start: a few entries of the quarantine before each commit.
+    fn reread(&mut self, book: &Book, ether: &mut Ether) {
+        for _ in 0..2 {
+            let Some(id) = self.retries.pop() else { return };
+            let Some(entry) = book.kept.get(&id).filter(|entry| entry.form == Form::Record) else { continue };
+            let Some((epoch, first, end)) = entry.range else { continue };
+            let (gateway, range) = (entry.gateway.clone(), (first, end));
+            let entries = vec![Entry::Record(entry.raw.clone())];
+            let retry = Retry { id, gateway, epoch, range, first, entries, clocks: Vec::new() };
+            if self.ingest.handle_retry(&retry, &decoder(self.upgraded), wall(ether.now)).is_ok() {
+                ether.saw(Sight::Redecoded);
+            }
         }
     }
 
@@ -358,6 +391,14 @@ impl Process {
         ether.seen.saw_many(Sight::ClockUnknown, now.clock_unknown - before.clock_unknown);
         ether.seen.saw_many(Sight::QuarantineHit, now.quarantined - before.quarantined);
         self.told = now;
+    }
+}
+
+/// What a program understands: before its upgrade, nothing that was spoilt.
+fn decoder(upgraded: bool) -> impl Fn(&[u8]) -> Result<Record, String> {
+    move |bytes| {
+        let known = bytes.strip_prefix(SPOILT).filter(|_| upgraded).unwrap_or(bytes);
+        sitian_wire::decode_record(known).map_err(|error| error.to_string())
     }
 }
 

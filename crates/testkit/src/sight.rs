@@ -38,6 +38,7 @@ pub enum Sight {
     GapCommitted,
     Fork,
     QuarantineHit,
+    Redecoded,
     ManifestWanted,
     Slow,
     LiveOvertookBackfill,
@@ -54,7 +55,7 @@ pub enum Sight {
 
 impl Sight {
     /// Every sight, in order.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::PowerCut,
         Self::ProcessKill,
         Self::CutInCommit,
@@ -89,6 +90,7 @@ impl Sight {
         Self::GapCommitted,
         Self::Fork,
         Self::QuarantineHit,
+        Self::Redecoded,
         Self::ManifestWanted,
         Self::Slow,
         Self::LiveOvertookBackfill,

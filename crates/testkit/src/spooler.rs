@@ -273,6 +273,9 @@ impl Spooler {
                     ether.oracle.violate(format!("one writer of {shared} took itself for two"));
                 }
                 ether.oracle.relabelled.insert(fresh);
+                // With the shared epoch goes what it kept behind for a centre that forgets.
+                let kept = self.spool.held().into_iter().find(|held| held.epoch == shared);
+                ether.oracle.trim(shared, 0..kept.map_or(0, |held| held.acked));
                 // What could not be moved stays in the old epoch; the centre says FORK again.
                 let _ = self.spool.relabel(shared, fresh);
                 self.relabelled(fresh, ether);

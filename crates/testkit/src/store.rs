@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sitian_alert::{Change, Delta, Mark, SavedState};
-use sitian_ingest::{Effect, EpochState, Incident, PointEntry, Restored, RestoredEpoch};
+use sitian_ingest::{Effect, EpochState, Incident, PointEntry, Quarantined, Restored, RestoredEpoch};
 use sitian_model::{Epoch, Gap, GatewayId, PointNo, Row, Seq, Timestamp};
 
 /// One durable transaction of the centre.
@@ -54,6 +54,9 @@ pub struct Book {
     /// Quarantined ranges by epoch number and first: one past the last.
     pub quarantine: BTreeMap<(u32, Seq), Seq>,
     quarantined_bytes: BTreeMap<GatewayId, u64>,
+    /// What was set aside, by number, until it is read again.
+    pub kept: BTreeMap<u64, Quarantined>,
+    kept_next: u64,
     /// What people were told.
     pub incidents: Vec<Incident>,
     /// Every change of an alert.
@@ -115,10 +118,19 @@ impl Book {
             Effect::Quarantine(quarantined) => {
                 let bytes = self.quarantined_bytes.entry(quarantined.gateway.clone()).or_default();
                 *bytes += quarantined.raw.len() as u64;
+                self.kept.insert(self.kept_next, quarantined.clone());
+                self.kept_next += 1;
                 if let Some((epoch, first, end)) = quarantined.range
                     && let Some(no) = self.numbers.get(&(quarantined.gateway.clone(), epoch))
                 {
                     self.quarantine.insert((*no, first), end);
+                }
+            }
+            Effect::Redecoded(redecoded) => {
+                let entry =
+                    self.kept.remove(&redecoded.id).ok_or("S2: an entry of the quarantine read twice")?;
+                if let Some(bytes) = self.quarantined_bytes.get_mut(&entry.gateway) {
+                    *bytes = bytes.saturating_sub(entry.raw.len() as u64);
                 }
             }
             Effect::Incident(incident) => self.incidents.push(incident.clone()),

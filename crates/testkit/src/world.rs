@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sitian_ingest::{Form, Quarantined};
 use sitian_model::{GatewayId, Held};
 use sitian_profile::Profile;
 use sitian_wire::topic::Topic;
@@ -73,6 +74,7 @@ impl World {
             self.ether.oracle.alarms_are_true &= self.ether.seen.count(Sight::Trimmed) == 0;
             let until = self.ether.now.saturating_sub(FRESH_MS);
             self.ether.oracle.judge_all(&self.centre.book, until);
+            self.judge_quarantine();
             self.centre.judge_alerts(&mut self.ether);
         }
     }
@@ -134,6 +136,20 @@ impl World {
         let unsettled = self.unsettled();
         if unsettled > 0 {
             self.ether.oracle.violate(format!("L7: {unsettled} sealed epochs are not complete"));
+        }
+    }
+
+    /// I7: after the upgrade no record is left in quarantine, but of epochs whose manifest the card gave back no more.
+    fn judge_quarantine(&mut self) {
+        let book = &self.centre.book;
+        let named = |entry: &&Quarantined| {
+            let no = entry.range.and_then(|(epoch, ..)| book.number(&entry.gateway, epoch));
+            no.and_then(|no| book.epochs.get(&no)).is_some_and(|epoch| !epoch.points.is_empty())
+        };
+        let left = book.kept.values().filter(|entry| entry.form == Form::Record).filter(named);
+        let left: Vec<_> = left.map(|entry| (entry.range, entry.reason.clone())).collect();
+        if !left.is_empty() {
+            self.ether.oracle.violate(format!("I7: still in quarantine after the upgrade: {left:?}"));
         }
     }
 
@@ -374,9 +390,10 @@ impl World {
         self.ether.broker.up = true;
         self.centre.fail_next = 0;
         self.centre.crash_next = false;
-        if !self.centre.is_up() {
-            self.centre.start(&mut self.ether);
-        }
+        // The centre is upgraded: what it did not understand, it reads again.
+        self.centre.upgraded = true;
+        self.centre.kill();
+        self.centre.start(&mut self.ether);
         for number in 0..self.boards.len() {
             self.heal(number, Heal::Disk);
             self.heal(number, Heal::Link);

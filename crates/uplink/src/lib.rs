@@ -28,8 +28,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod jitter;
+mod limits;
 mod pacing;
 mod stream;
 mod uplink;
 
-pub use uplink::{Command, Limits, Read, Uplink};
+pub use limits::Limits;
+pub use uplink::{Command, Read, Uplink};

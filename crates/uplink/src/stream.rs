@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use sitian_model::{Ack, Held, Seq};
+use sitian_model::{Ack, Batch, Entry, Held, Seq};
 
 use crate::jitter::Jitter;
 
@@ -182,4 +182,12 @@ impl Stream {
         (self.resends, self.hold_until_ms, self.manifest_ms) = (0, 0, None);
         self.probe_due = false;
     }
+}
+
+/// The chain behind the last entry. A gap is only ever the first, and `chain` is then the one after it.
+pub(crate) fn chain_at_end(batch: &Batch) -> u32 {
+    batch.entries.iter().fold(batch.chain, |chain, entry| match entry {
+        Entry::Record(payload) => crc32c::crc32c_append(chain, payload),
+        Entry::Gap(_) => chain,
+    })
 }

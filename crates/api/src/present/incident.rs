@@ -2,12 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use sitian_ingest::{GapCommitted, Incident, IncidentKind};
-use sitian_model::{Epoch, GapReason, GatewayId, Timestamp};
+use sitian_ingest::{Form, GapCommitted, Incident, IncidentKind};
+use sitian_model::{Epoch, GapReason, GatewayId, Seq, Timestamp};
 use sitian_series::Missing;
 
-use super::{Presenter, name};
+use super::{GatewayFacts, Presenter, name};
 use crate::view::{self, Name};
+
+/// What is known of an entry of the quarantine.
+#[derive(Debug, Clone, Copy)]
+pub struct QuarantineFacts<'a> {
+    /// Its number.
+    pub id: u64,
+    /// In whose topic the bytes came.
+    pub gateway: &'a GatewayId,
+    /// What they stand for: epoch, first, one past the last.
+    pub range: Option<(Epoch, Seq, Seq)>,
+    /// What they are.
+    pub form: Form,
+    /// Why they were set aside.
+    pub reason: &'a str,
+    /// How many are kept.
+    pub bytes: u64,
+    /// When they arrived.
+    pub at: Timestamp,
+    /// When they were understood.
+    pub redecoded_at: Option<Timestamp>,
+    /// How many readings that gave.
+    pub readings: Option<u64>,
+}
 
 impl Presenter {
     /// An incident with its number.
@@ -58,6 +81,46 @@ impl Presenter {
             from: gap.span.map(|span| self.time(span.from)),
             to: gap.span.map(|span| self.time(span.to)),
             at: self.time(committed.at),
+        }
+    }
+
+    /// An entry of the quarantine.
+    pub fn quarantine_entry(&self, entry: &QuarantineFacts<'_>) -> view::QuarantineEntry {
+        let (base, breadcrumb) = self.stand(entry.gateway);
+        view::QuarantineEntry {
+            id: entry.id,
+            gateway: entry.gateway.to_string(),
+            base,
+            breadcrumb,
+            form: match entry.form {
+                Form::Record => view::QuarantineForm::Record,
+                Form::Message => view::QuarantineForm::Message,
+                Form::Rival => view::QuarantineForm::Rival,
+            },
+            epoch: entry.range.map(|(epoch, ..)| epoch.to_string()),
+            first_seq: entry.range.map(|(_, first, _)| first),
+            last_seq: entry.range.map(|(_, first, end)| end.saturating_sub(1).max(first)),
+            reason: entry.reason.to_owned(),
+            bytes: entry.bytes,
+            at: self.time(entry.at),
+            redecoded_at: entry.redecoded_at.map(|at| self.time(at)),
+            readings: entry.readings,
+        }
+    }
+
+    /// A gateway and where it stands.
+    pub fn known_gateway(&self, facts: &GatewayFacts<'_>, points: u64) -> view::KnownGateway {
+        let base = self.territory.base_of(facts.id);
+        view::KnownGateway {
+            id: facts.id.to_string(),
+            base: base
+                .map(|base| view::BaseRef { id: base.id.clone(), name: name(&base.name_zh, &base.name_en) }),
+            breadcrumb: base.map(|base| self.breadcrumb(&base.id)).unwrap_or_default(),
+            online: facts.online,
+            last_seen_at: facts.last_seen_at.map(|at| self.time(at)),
+            software: facts.software.map(str::to_owned),
+            devices: facts.devices.len() as u64,
+            points,
         }
     }
 
@@ -134,6 +197,7 @@ impl Presenter {
                     "{gateway} restarts too often or names too many points; what was too much was not taken."
                 ),
             ),
+            kind => in_newer_words(kind, gateway, &n_zh, &n_en),
         };
         (name(&zh, &en), advice(incident.kind))
     }
@@ -168,6 +232,34 @@ impl Presenter {
     }
 }
 
+/// The kinds that came after the first release of the store.
+fn in_newer_words(kind: IncidentKind, gateway: &GatewayId, n_zh: &str, n_en: &str) -> (String, String) {
+    match kind {
+        IncidentKind::ForeignManifest => (
+            format!("{gateway} 上传的测点表写的是另一台网关的编号，这一段读数没有接收。"),
+            format!(
+                "{gateway} sent a list of points that names another gateway; the readings of that run are not taken."
+            ),
+        ),
+        IncidentKind::ClockUnknown => (
+            format!("{gateway} 上电后没有对时，{n_zh}的时间不确定，已入库并标注。"),
+            format!(
+                "{gateway} had no clock after power-up; the time of {n_en} is uncertain. They are stored and marked."
+            ),
+        ),
+        IncidentKind::Redecoded => (
+            format!("{gateway} 先前无法识读的 {n_zh}现已识读并入库。"),
+            format!("{n_en} of {gateway} that could not be read before have been read and stored."),
+        ),
+        _ => (
+            format!("{gateway} 在上传读数，但不属于任何基地：读数已入库，任何页面都看不到。"),
+            format!(
+                "{gateway} publishes but belongs to no base: its readings are stored, but no page shows them."
+            ),
+        ),
+    }
+}
+
 fn advice(kind: IncidentKind) -> Name {
     let (zh, en) = match kind {
         IncidentKind::Clone => (
@@ -191,8 +283,8 @@ fn advice(kind: IncidentKind) -> Name {
             "Nothing to do. Readings older than what the gateway keeps will show as missing.",
         ),
         IncidentKind::Quarantined => (
-            "核对网关与中心的程序版本；中心升级后可重新识读。",
-            "Compare the versions of gateway and centre; after an upgrade of the centre they can be read again.",
+            "核对网关与中心的程序版本；中心升级后启动时会自动重新识读。",
+            "Compare the versions of gateway and centre; once upgraded, the centre reads them again when it starts.",
         ),
         IncidentKind::Gap => (
             "若断网时间过长，请加大缓存上限；否则检查存储卡。",
@@ -202,6 +294,19 @@ fn advice(kind: IncidentKind) -> Name {
         IncidentKind::Quota => (
             "查看网关日志，找出反复重启的原因，并核对设备配置。",
             "Look in the gateway's log for why it restarts, and check its device configuration.",
+        ),
+        IncidentKind::ForeignManifest => (
+            "该网关改过编号而程序较旧：升级网关程序，积压会以新编号补传；或改回原编号，等补传完再改。",
+            "The gateway was renamed and runs an older program: upgrade it and the backlog comes under the new id, or give it its old id back until the backlog is through.",
+        ),
+        IncidentKind::ClockUnknown => (
+            "给网关接入网络对时（NTP）或加装时钟电池；联网后中心也会替它对时。",
+            "Give the gateway a time server or a clock battery; once it is online the centre sets its clock too.",
+        ),
+        IncidentKind::Redecoded => ("不用处理。", "Nothing to do."),
+        IncidentKind::Unassigned => (
+            "在辖区文件里把这台网关加到所属基地，然后重启中心程序。",
+            "Add the gateway to its base in the territory file, then restart the centre.",
         ),
     };
     name(zh, en)
@@ -218,6 +323,10 @@ fn kind(kind: IncidentKind) -> view::IncidentKind {
         IncidentKind::Gap => view::IncidentKind::Gap,
         IncidentKind::ManifestConflict => view::IncidentKind::ManifestConflict,
         IncidentKind::Quota => view::IncidentKind::Quota,
+        IncidentKind::ForeignManifest => view::IncidentKind::ForeignManifest,
+        IncidentKind::ClockUnknown => view::IncidentKind::ClockUnknown,
+        IncidentKind::Redecoded => view::IncidentKind::Redecoded,
+        IncidentKind::Unassigned => view::IncidentKind::Unassigned,
     }
 }
 

@@ -29,6 +29,14 @@ pub enum IncidentKind {
     ManifestConflict,
     /// The gateway opens epochs or names points faster than it may.
     Quota,
+    /// A manifest names another gateway than the one it came from.
+    ForeignManifest,
+    /// Readings were stored whose time nobody knows.
+    ClockUnknown,
+    /// What had been set aside could be read after all and is stored.
+    Redecoded,
+    /// A gateway publishes that stands in no base.
+    Unassigned,
 }
 
 /// Something about the readings of a gateway that a person should know. It does not end and needs no acknowledgement.
@@ -106,6 +114,98 @@ pub struct Gap {
     pub to: Option<Time>,
     /// When the gap was committed.
     pub at: Time,
+}
+
+/// What the bytes of an entry of the quarantine are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QuarantineForm {
+    /// One record that could not be decoded or admitted.
+    Record,
+    /// A whole message that could not be decoded.
+    Message,
+    /// A message of a second writer in an epoch; its readings come again under another label.
+    Rival,
+}
+
+/// Bytes set aside, because nobody understood them.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct QuarantineEntry {
+    /// Stable number; a later entry has a greater one.
+    #[schema(example = 4)]
+    pub id: u64,
+    /// In whose topic they came.
+    #[schema(example = "gw-620702101-01")]
+    pub gateway: String,
+    /// Where it stands; null if it belongs to no base, the breadcrumb is then the first city.
+    pub base: Option<BaseRef>,
+    /// From the city down to the base.
+    pub breadcrumb: Vec<Crumb>,
+    /// What they are.
+    pub form: QuarantineForm,
+    /// The epoch that they stand for, 32 hexadecimal digits; null if they did not say.
+    pub epoch: Option<String>,
+    /// First record that they stand for.
+    pub first_seq: Option<u64>,
+    /// Last record that they stand for.
+    pub last_seq: Option<u64>,
+    /// Why they were set aside.
+    #[schema(example = "version 2 is newer than this program")]
+    pub reason: String,
+    /// Bytes kept; none once they were read again.
+    pub bytes: u64,
+    /// When they arrived.
+    pub at: Time,
+    /// When a later version understood them and their readings were stored; null while they wait.
+    pub redecoded_at: Option<Time>,
+    /// How many readings that gave; null while they wait.
+    pub readings: Option<u64>,
+}
+
+/// A page of the quarantine, with what it holds all in all.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Quarantine {
+    /// Entries that wait to be understood.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Entries whose readings are stored by now.
+    pub redecoded: u64,
+    /// Newest first.
+    pub items: Vec<QuarantineEntry>,
+    /// Asks for the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// A gateway that was ever heard or is expected, and where it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct KnownGateway {
+    /// Which.
+    #[schema(example = "zy-07")]
+    pub id: String,
+    /// Where it stands; null if it belongs to no base: add it to one in the territory.
+    pub base: Option<BaseRef>,
+    /// From the city down to the base; empty without one.
+    pub breadcrumb: Vec<Crumb>,
+    /// Connected, as far as is known.
+    pub online: bool,
+    /// The last message from it; null if there was none since the centre started.
+    pub last_seen_at: Option<Time>,
+    /// What it runs, from its newest manifest; null if it never sent one.
+    pub software: Option<String>,
+    /// How many devices its newest manifest names.
+    pub devices: u64,
+    /// How many points its newest manifest names.
+    pub points: u64,
+}
+
+/// Gateways, in order of their ids.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct KnownGateways {
+    /// How many of all stand in no base.
+    pub unassigned: u64,
+    /// Those asked for.
+    pub items: Vec<KnownGateway>,
 }
 
 /// One node in one window of time: what was due, what is there, why the rest is not.

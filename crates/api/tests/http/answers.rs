@@ -47,6 +47,10 @@ async fn every_route_answers() {
             "/items/0/subject/type",
             json!("point"),
         ),
+        ("/api/v1/quarantine?scope=zhangye&limit=5".to_owned(), "/items/0/form", json!("message")),
+        ("/api/v1/quarantine".to_owned(), "/waiting_bytes", json!(812)),
+        ("/api/v1/gateways".to_owned(), "/items/1/id", json!("zy-07")),
+        ("/api/v1/gateways?unassigned=true".to_owned(), "/items/0/id", json!("zy-07")),
         ("/api/v1/alerts?phase=resolved".to_owned(), "/log_cursor", json!("1")),
     ] {
         check(&served, &target, pointer, &expected).await;

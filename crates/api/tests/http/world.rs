@@ -402,6 +402,47 @@ impl Backend for World {
         Ok(Page { items: vec![gap], next_cursor: Some("2".to_owned()) })
     }
 
+    fn quarantine(&self, query: &IncidentsQuery) -> Result<Quarantine, BackendError> {
+        query.scope.as_deref().map(node).transpose()?;
+        let entry = QuarantineEntry {
+            id: 4,
+            gateway: "gw-1".to_owned(),
+            base: None,
+            breadcrumb: breadcrumb("zhangye")?,
+            form: QuarantineForm::Message,
+            epoch: None,
+            first_seq: None,
+            last_seq: None,
+            reason: "version 2 is newer than this program".to_owned(),
+            bytes: 812,
+            at: time(0),
+            redecoded_at: None,
+            readings: None,
+        };
+        Ok(Quarantine {
+            waiting: 1,
+            waiting_bytes: 812,
+            redecoded: 0,
+            items: vec![entry],
+            next_cursor: Some("4".to_owned()),
+        })
+    }
+
+    fn gateways(&self, unassigned: bool) -> Result<KnownGateways, BackendError> {
+        let gateway = |id: &str| KnownGateway {
+            id: id.to_owned(),
+            base: None,
+            breadcrumb: Vec::new(),
+            online: true,
+            last_seen_at: Some(time(0)),
+            software: None,
+            devices: 0,
+            points: 0,
+        };
+        let ids = if unassigned { &["zy-07"][..] } else { &["gw-1", "zy-07"] };
+        Ok(KnownGateways { unassigned: 1, items: ids.iter().map(|id| gateway(id)).collect() })
+    }
+
     fn alerts(&self, query: &AlertsQuery) -> Result<Page<Alert>, BackendError> {
         query.scope.as_deref().map(node).transpose()?;
         if query.after.as_deref() == Some("panic") {

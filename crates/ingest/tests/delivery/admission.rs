@@ -135,7 +135,7 @@ fn manifests_of_others_and_other_manifests_are_refused() {
     swapped.points.swap(0, 1);
     bench.ingest.handle_manifest(&own, epoch(1), swapped, now);
     bench.settle();
-    assert_eq!(bench.kinds(), [IncidentKind::ManifestConflict]);
+    assert_eq!(bench.kinds(), [IncidentKind::ForeignManifest, IncidentKind::ManifestConflict]);
     let rejected = bench.ingest.stats().rejected;
     assert_eq!((rejected.foreign_manifest, rejected.manifest_conflict), (1, 1));
 }
@@ -329,4 +329,44 @@ fn a_gateway_that_opens_epochs_or_points_without_end_is_slowed_down_alone() {
     let other = gateway("gw-2");
     bench.ingest.handle_manifest(&other, epoch(1), manifest(&other), now);
     assert_eq!(bench.settle().unwrap().action, Action::Ok);
+}
+
+#[test]
+fn what_was_set_aside_is_stored_once_when_it_is_understood() {
+    let understands = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes[9] = flavour::GOOD;
+        decode(&bytes)
+    };
+    let bad = |n| Entry::Record(payload(n, 1, flavour::UNDECODABLE));
+    let good = |n| Entry::Record(payload(n, 1, flavour::GOOD));
+    for (name, range, first, entries, expected) in [
+        ("a record", (10, 11), 10, vec![bad(10)], Ok(2)),
+        ("a message that began before", (10, 12), 8, vec![good(8), good(9), bad(10), bad(11)], Ok(4)),
+        ("a message that goes on behind", (10, 11), 10, vec![bad(10), bad(11)], Ok(2)),
+        ("a message with a gap", (10, 12), 10, vec![gap(10, 11)], Ok(0)),
+        ("a message that holds too little", (10, 12), 10, vec![bad(10)], Err(())),
+        ("a message that begins too late", (10, 12), 11, vec![bad(11)], Err(())),
+        ("beyond the watermark", (10, 99), 10, vec![gap(10, 98)], Err(())),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        bench.hear(&batch(epoch(1), 0, 10));
+        let bad = Batch { entries: vec![bad(10), bad(11)], ..batch(epoch(1), 10, 10) };
+        assert_eq!(bench.hear(&bad).unwrap().committed, 12);
+        let before = bench.store.rows.len();
+        let (gateway, now) = (bench.gateway.clone(), bench.now);
+        let retry = Retry { id: 0, gateway, epoch: epoch(1), range, first, entries, clocks: vec![] };
+        assert!(
+            bench.ingest.handle_retry(&retry, &decode, now).is_err() || expected == Ok(0),
+            "{name}: as before"
+        );
+        let _ = bench.ingest.take(now);
+        let outcome = bench.ingest.handle_retry(&retry, &understands, now).map_err(drop);
+        assert_eq!(outcome, expected.map(drop), "{name}");
+        let group = bench.ingest.take(now);
+        let told = group.effects.iter().any(|effect| matches!(effect, Effect::Redecoded(r) if r.id == 0));
+        assert_eq!(told, expected.is_ok(), "{name}");
+        bench.store.commit(&group.effects);
+        assert_eq!(bench.store.rows.len() - before, expected.unwrap_or(0), "{name}");
+    }
 }

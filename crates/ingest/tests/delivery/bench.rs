@@ -168,6 +168,9 @@ impl Store {
                 }
                 Effect::Gap(gap) => self.gaps.push(*gap),
                 Effect::Quarantine(quarantined) => self.quarantine.push(quarantined.clone()),
+                Effect::Redecoded(redecoded) => {
+                    self.quarantine.remove(redecoded.id as usize);
+                }
                 Effect::Incident(incident) => self.incidents.push(incident.clone()),
             }
         }

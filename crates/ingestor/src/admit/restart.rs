@@ -50,6 +50,8 @@ impl Admission {
             ending: false,
             call: None,
             patience: PATIENCE_MIN,
+            rereading: Default::default(),
+            complaints: Default::default(),
         };
         admission.paint(restored.points)?;
         Ok(admission)
@@ -102,6 +104,7 @@ impl Admission {
         let restored = self.store.reader().restored()?;
         self.engine = engine(&self.store, &self.rules, self.grace, &self.territory)?;
         self.ingest.reload(restored);
+        self.reread_anew();
         let (present, online, hears) = {
             let board = self.board();
             let gateways = board.gateways.values().flat_map(|gateway| &gateway.points);

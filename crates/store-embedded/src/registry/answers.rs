@@ -76,6 +76,21 @@ pub struct QuarantineStored {
     pub bytes: u64,
     /// When they arrived, by the server's clock.
     pub at: Timestamp,
+    /// When they were understood after all and their readings stored; the bytes are gone since.
+    pub redecoded_at: Option<Timestamp>,
+    /// How many readings that gave.
+    pub readings: Option<u64>,
+}
+
+/// What the quarantine holds, all in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuarantineCounts {
+    /// Entries that wait to be understood, copies of a second writer included.
+    pub waiting: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Entries whose readings are stored by now.
+    pub redecoded: u64,
 }
 
 /// Everything that `ingest` needs to continue.
@@ -189,7 +204,8 @@ pub(crate) fn quarantine(
     filter: &ListFilter,
 ) -> Result<Vec<QuarantineStored>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT q.id, g.id, q.label, q.first_seq, q.end_seq, q.form, q.reason, length(q.raw), q.at_ms FROM quarantine q
+        "SELECT q.id, g.id, q.label, q.first_seq, q.end_seq, q.form, q.reason, length(q.raw), q.at_ms,
+         q.redecoded_ms, q.readings FROM quarantine q
          JOIN gateway g ON g.no = q.gateway WHERE q.id < ?1 AND q.at_ms >= ?2
          AND (?3 IS NULL OR g.id IN (SELECT value FROM json_each(?3))) ORDER BY q.id DESC LIMIT ?4",
     )?;
@@ -201,13 +217,36 @@ pub(crate) fn quarantine(
             id: line.get::<_, i64>(0)?.cast_unsigned(),
             gateway: gateway(line, 1)?,
             range: label(line, 2)?.zip(seqs).map(|(epoch, (first, end))| (epoch, first, end)),
-            form: if line.get::<_, String>(5)? == "record" { Form::Record } else { Form::Message },
+            form: form(&line.get::<_, String>(5)?),
             reason: line.get(6)?,
             bytes: line.get::<_, i64>(7)?.cast_unsigned(),
             at: Timestamp(line.get(8)?),
+            redecoded_at: time(line, 9)?,
+            readings: seq(line, 10)?,
         });
     }
     Ok(found)
+}
+
+fn form(word: &str) -> Form {
+    [Form::Record, Form::Rival].into_iter().find(|form| form.word() == word).unwrap_or(Form::Message)
+}
+
+/// How much is in quarantine, of these gateways or of all.
+pub(crate) fn quarantine_counts(
+    connection: &Connection,
+    filter: &ListFilter,
+) -> Result<QuarantineCounts, StoreError> {
+    let (_, since, gateways, _) = filter.values();
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FILTER (WHERE q.redecoded_ms IS NULL), coalesce(sum(length(q.raw)), 0), count(q.redecoded_ms)
+         FROM quarantine q JOIN gateway g ON g.no = q.gateway
+         WHERE q.at_ms >= ?1 AND (?2 IS NULL OR g.id IN (SELECT value FROM json_each(?2)))",
+    )?;
+    Ok(statement.query_row((since, gateways), |line| {
+        let count = |column| line.get::<_, i64>(column).map(i64::cast_unsigned);
+        Ok(QuarantineCounts { waiting: count(0)?, bytes: count(1)?, redecoded: count(2)? })
+    })?)
 }
 
 /// The bytes of one entry of the quarantine.

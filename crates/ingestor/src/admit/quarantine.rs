@@ -1,0 +1,93 @@
+//! After a start, what is in quarantine is read again, a few entries after each commit, newest first: a program that was
+//! upgraded may understand what the one before it did not.
+
+use sitian_ingest::{Form, Retry};
+use sitian_model::{Entry, Timestamp};
+use sitian_store_embedded::{ListFilter, QuarantineStored};
+use tracing::{debug, info, warn};
+
+use super::Admission;
+
+/// Entries tried between two commits: at most a megabyte of raw bytes.
+const ENTRIES_AT_ONCE: usize = 16;
+
+/// How far the quarantine has been gone through.
+#[derive(Debug, Default)]
+pub(super) struct Rereading {
+    /// Only entries with a smaller number are left.
+    before: Option<u64>,
+    done: bool,
+    understood: u64,
+    left: u64,
+}
+
+impl Admission {
+    /// Goes through the whole quarantine at once. Says how many entries were understood, and how many were not.
+    pub fn reread_all(&mut self, now: Timestamp) -> (u64, u64) {
+        while !self.rereading.done && !self.ending {
+            self.reread_some(now);
+            self.settle(now);
+        }
+        (self.rereading.understood, self.rereading.left)
+    }
+
+    /// Tries the next few entries; what is understood is stored with the next commit.
+    pub(super) fn reread_some(&mut self, now: Timestamp) {
+        if self.rereading.done || self.ingest.is_full() {
+            return;
+        }
+        let before = self.rereading.before;
+        let filter = ListFilter { gateways: None, since: None, before, limit: ENTRIES_AT_ONCE };
+        let page = match self.store.reader().quarantine(&filter) {
+            Ok(page) => page,
+            Err(error) => return warn!(%error, "quarantine not read again"),
+        };
+        for stored in &page {
+            self.rereading.before = Some(stored.id);
+            if stored.redecoded_at.is_some() || stored.form == Form::Rival {
+                continue;
+            }
+            match self.reread(stored, now) {
+                Ok(()) => self.rereading.understood += 1,
+                Err(reason) => {
+                    self.rereading.left += 1;
+                    debug!(id = stored.id, gateway = %stored.gateway, reason, "still not understood");
+                }
+            }
+        }
+        self.rereading.done = page.len() < ENTRIES_AT_ONCE;
+        let Rereading { understood, left, .. } = self.rereading;
+        if self.rereading.done && understood + left > 0 {
+            info!(understood, left, "quarantine read again");
+        }
+    }
+
+    fn reread(&mut self, stored: &QuarantineStored, now: Timestamp) -> Result<(), String> {
+        let raw = self.store.reader().quarantine_raw(stored.id).map_err(|error| error.to_string())?;
+        let retry = retry(stored, raw.unwrap_or_default())?;
+        let decode = |bytes: &[u8]| sitian_wire::decode_record(bytes).map_err(|error| error.to_string());
+        self.ingest.handle_retry(&retry, &decode, now)
+    }
+
+    /// Whatever was decided and not stored has to be tried again.
+    pub(super) fn reread_anew(&mut self) {
+        self.rereading = Rereading::default();
+    }
+}
+
+/// Takes an entry apart, as far as this program understands it.
+fn retry(stored: &QuarantineStored, raw: Vec<u8>) -> Result<Retry, String> {
+    let (epoch, from, end) = stored.range.ok_or("it does not say what it stands for")?;
+    let (first, entries, clocks) = match stored.form {
+        Form::Record => (from, vec![Entry::Record(raw)], Vec::new()),
+        Form::Message | Form::Rival => {
+            let batch = sitian_wire::decode_batch(&raw).map_err(|error| error.to_string())?;
+            if batch.epoch != epoch {
+                return Err("it is of another epoch than it said".to_owned());
+            }
+            (batch.first, batch.entries, batch.clocks)
+        }
+    };
+    let (id, gateway, range) = (stored.id, stored.gateway.clone(), (from, end));
+    Ok(Retry { id, gateway, epoch, range, first, entries, clocks })
+}
