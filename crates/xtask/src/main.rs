@@ -3,6 +3,7 @@
 
 mod api;
 mod bench;
+mod command;
 mod demo;
 mod faults;
 mod setup;
@@ -11,7 +12,7 @@ mod steps;
 mod teeth;
 mod testing;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
 #[derive(Parser)]
 #[command(
@@ -21,46 +22,16 @@ use clap::{Parser, Subcommand};
 )]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Do all set-up, start a simulated network on this machine and print the console's address.
-    Demo(demo::Options),
-    /// Install what the tests need, run all of them, end with a summary.
-    Test(testing::Options),
-    /// Print the table of what the fault tests have left, or record it in tests/README.md.
-    Faults(faults::Options),
-    /// Prove that the tests catch every deliberate mistake (`sitian_model::Mutant`).
-    Teeth,
-    /// Measure what the product costs on this machine.
-    Bench(bench::Options),
-    /// Build the web console's files with npm.
-    Console,
-    /// Rewrite the committed `openapi.json` from the code.
-    Openapi,
+    command: command::Command,
 }
 
 fn main() -> std::process::ExitCode {
-    match run() {
+    let moved = std::env::set_current_dir(setup::root()).map_err(anyhow::Error::from);
+    match moved.and_then(|()| Arguments::parse().command.run()) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
             std::process::ExitCode::FAILURE
         }
-    }
-}
-
-fn run() -> anyhow::Result<()> {
-    std::env::set_current_dir(setup::root())?;
-    match Arguments::parse().command {
-        Command::Demo(options) => demo::run(&options),
-        Command::Test(options) => testing::run(&options),
-        Command::Faults(options) => faults::run(&options),
-        Command::Teeth => teeth::run(),
-        Command::Bench(options) => bench::run(&options),
-        Command::Console => setup::console(),
-        Command::Openapi => testing::openapi(),
     }
 }

@@ -26,38 +26,20 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Reads what there is in `folder`, and goes on after it.
+    /// Reads what there is in `folder`, and goes on after it. If that fails (a card that turned read-only), the journal
+    /// keeps nothing and commands are not executed; polling does not depend on it.
     pub fn open(folder: &Path) -> Result<(Self, Vec<Entry>)> {
         let path = folder.join("commands.jsonl");
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-        };
-        let (mut entries, whole) = parse(&text);
-        let mut file =
-            if text.len() as u64 > BYTES_MAX { renew(&path, &mut entries)? } else { go_on(&path, whole)? };
-        let (sender, mut waiting) = mpsc::channel::<Entry>(WAITING_MAX);
+        let (file, entries) = begin(&path);
+        let (sender, waiting) = mpsc::channel::<Entry>(WAITING_MAX);
         let (done, kept) = mpsc::channel(WAITING_MAX);
-        thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            while let Some(entry) = waiting.blocking_recv() {
-                let line = line(&entry);
-                if let Err(error) = file.write_all(&line).and_then(|()| file.sync_data()) {
-                    // What is not durable is not executed: the order stays without an end, and the log says why.
-                    error!(%error, "the journal of commands takes no more; commands are not executed");
-                    return;
-                }
-                if file.metadata().is_ok_and(|metadata| metadata.len() > 4 * BYTES_MAX) {
-                    match again(&path) {
-                        Ok(renewed) => file = renewed,
-                        Err(error) => error!(%error, "the journal of commands cannot be renewed"),
-                    }
-                }
-                if done.blocking_send(()).is_err() {
-                    return;
-                }
+        match file {
+            Ok(file) => {
+                let writer = Writer { path, file, done };
+                thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(waiting))?;
             }
-        })?;
+            Err(error) => error!("failed to {error:#}; commands are not executed until the next start"),
+        }
         Ok((Self { entries: sender, kept }, entries))
     }
 
@@ -65,6 +47,47 @@ impl Journal {
     pub fn keep(&self, entry: Entry) -> bool {
         self.entries.try_send(entry).is_ok()
     }
+}
+
+/// What runs on the journal's thread.
+struct Writer {
+    path: PathBuf,
+    file: File,
+    done: mpsc::Sender<()>,
+}
+
+impl Writer {
+    fn run(mut self, mut waiting: mpsc::Receiver<Entry>) {
+        while let Some(entry) = waiting.blocking_recv() {
+            let line = line(&entry);
+            if let Err(error) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+                // What is not durable is not executed: the order stays without an end, and the log says why.
+                error!(%error, "the journal of commands takes no more; commands are not executed");
+                return;
+            }
+            if self.file.metadata().is_ok_and(|metadata| metadata.len() > 4 * BYTES_MAX) {
+                match again(&self.path) {
+                    Ok(renewed) => self.file = renewed,
+                    Err(error) => error!(%error, "the journal of commands cannot be renewed"),
+                }
+            }
+            if self.done.blocking_send(()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The file to write on, and the entries that could be read. A file that cannot be read is not touched.
+fn begin(path: &Path) -> (Result<File>, Vec<Entry>) {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return (Err(error).with_context(|| format!("read {}", path.display())), Vec::new()),
+    };
+    let (mut entries, whole) = parse(&text);
+    let file = if text.len() as u64 > BYTES_MAX { renew(path, &mut entries) } else { go_on(path, whole) };
+    (file, entries)
 }
 
 fn again(path: &Path) -> Result<File> {
