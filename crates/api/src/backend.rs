@@ -1,6 +1,8 @@
 //! What the API asks of the program around it. Everything else in this room is HTTP.
 
 use sitian_model::{PointId, Span, Timestamp};
+use sitian_series::Extras;
+use sitian_series::export::Format;
 
 use crate::view::{
     Aggregates, Alert, BasePage, Gap, Health, Incident, KnownGateways, Latest, Ledger, Measurement, Node,
@@ -134,7 +136,23 @@ pub trait Backend: Send + Sync + 'static {
     fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError>;
     /// One window per `window_ms` from `span.from` on, the last one cut at `span.to`; at most
     /// [`crate::limits::WINDOWS_MAX`].
-    fn aggregates(&self, id: &PointId, span: Span, window_ms: u64) -> Result<Aggregates, BackendError>;
+    fn aggregates(
+        &self,
+        id: &PointId,
+        span: Span,
+        window_ms: u64,
+        extras: &Extras,
+    ) -> Result<Aggregates, BackendError>;
+    /// The readings that a picture of so many columns shows; at most [`sitian_series::outline::COLUMNS_MAX`] columns.
+    fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError>;
+    /// Hands every reading of a span as text to `out`, a piece at a time, until it says stop by returning false.
+    fn export(
+        &self,
+        id: &PointId,
+        span: Span,
+        format: Format,
+        out: &mut dyn FnMut(String) -> bool,
+    ) -> Result<(), BackendError>;
     /// What was due, what is there and why the rest is not: [`BackendError::TooWide`] if that is too much to count.
     fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError>;
     /// Incidents, newest first.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use utoipa::OpenApi;
 
-use crate::{about, alerts, incidents, points, streams, territory, view};
+use crate::{about, alerts, export, incidents, points, streams, territory, view};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,6 +30,8 @@ use crate::{about, alerts, incidents, points, streams, territory, view};
         points::point,
         points::readings,
         points::aggregates,
+        points::outline,
+        export::export,
         alerts::list,
         alerts::acknowledge,
         incidents::list,

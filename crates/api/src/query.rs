@@ -7,6 +7,8 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sitian_model::{DeviceId, GatewayId, PointId, PointKey, Span, Timestamp};
+use sitian_series::window::PERCENTILES_MAX;
+use sitian_series::{Extras, Permille};
 
 use crate::limits::{CURSOR_CHARS_MAX, DAY_MS, WINDOW_MS_MAX, WINDOW_MS_MIN, WINDOWS_MAX};
 use crate::problem::{Kind, Problem};
@@ -185,6 +187,35 @@ pub fn windows(asked: Option<&str>, span: Span, zone: &Zone) -> Result<(Span, u6
         return Err(Problem::too_many_windows(detail, suggestion));
     }
     Ok((aligned, window_ms))
+}
+
+/// What windows shall tell, from `fn=mean,p95,twa`: what every window tells may be named and changes nothing.
+pub fn extras(asked: Option<&str>) -> Result<Extras, Problem> {
+    let mut extras = Extras::default();
+    for word in asked.into_iter().flat_map(|text| text.split(',')) {
+        match word {
+            "mean" | "min" | "max" | "first" | "last" | "count" | "sum" => {}
+            "twa" => extras.time_weighted = true,
+            "increase" => extras.increase = true,
+            word => match Permille::parse(word) {
+                Some(permille) if !extras.percentiles.contains(&permille) => {
+                    extras.percentiles.push(permille)
+                }
+                Some(_) => {}
+                None => {
+                    return Err(Problem::invalid(format!(
+                        "fn must be a list of mean, min, max, first, last, count, sum, increase, twa and percentiles such as \
+                         p95 or p99.9; {:?} is none of them",
+                        shorten(word)
+                    )));
+                }
+            },
+        }
+    }
+    if extras.percentiles.len() > PERCENTILES_MAX {
+        return Err(Problem::invalid(format!("fn may name {PERCENTILES_MAX} percentiles at most")));
+    }
+    Ok(extras)
 }
 
 fn window(text: &str) -> Result<u64, Problem> {

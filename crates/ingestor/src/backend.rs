@@ -16,7 +16,8 @@ use sitian_api::{
 };
 use sitian_ingest::PointEntry;
 use sitian_model::{BaseId, Epoch, EpochNo, GatewayId, PointId, PointNo, Span, Timestamp};
-use sitian_series::Series;
+use sitian_series::export::{self, Format};
+use sitian_series::{self as series, AggregateQuery, Extras, OutlineQuery, Series};
 use sitian_store_embedded::{
     EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, QuarantineCounts, QuarantineStored,
     Reader, StoreError,
@@ -27,6 +28,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admit::{Ask, now};
 use crate::board::{Board, BoardGateway, BoardPoint};
 use crate::ledger::Promise;
+
+/// Bytes of text that an export hands over at once.
+const EXPORT_BYTES: usize = 64 * 1024;
 
 /// The centre as the API sees it.
 pub struct Centre {
@@ -202,14 +206,60 @@ impl Backend for Centre {
         Ok(self.presenter.readings(facts(point), &page, &whole, |no| board.epochs.get(&no).copied()))
     }
 
-    fn aggregates(&self, id: &PointId, span: Span, window_ms: u64) -> Result<Aggregates, BackendError> {
+    fn aggregates(
+        &self,
+        id: &PointId,
+        span: Span,
+        window_ms: u64,
+        extras: &Extras,
+    ) -> Result<Aggregates, BackendError> {
         let promise = self.promise(id)?;
-        let query = self.presenter.aggregate_query(promise.no, span, window_ms, promise.interval_ms);
+        let plain = self.presenter.aggregate_query(promise.no, span, window_ms, promise.interval_ms);
+        let query = AggregateQuery { extras: extras.clone(), ..plain };
         let windows = self.promised(&query, promise.interval_ms, promise.since)?;
         let missing = self.missing_of(&id.gateway, promise, span, &windows)?;
         let board = self.board();
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
-        Ok(self.presenter.aggregates(facts(point), window_ms, &windows, &missing))
+        Ok(self.presenter.aggregates(facts(point), window_ms, &windows, &extras.percentiles, &missing))
+    }
+
+    fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError> {
+        let promise = self.promise(id)?;
+        let rows = self.reader.outline(&OutlineQuery { point: promise.no, span, columns })?;
+        let whole = self.presenter.completeness_query(promise.no, span, promise.interval_ms);
+        let whole = self.promised(&whole, promise.interval_ms, promise.since)?;
+        let board = self.board();
+        let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
+        let page = series::Page { rows, next: None };
+        Ok(self.presenter.readings(facts(point), &page, &whole, |no| board.epochs.get(&no).copied()))
+    }
+
+    fn export(
+        &self,
+        id: &PointId,
+        span: Span,
+        format: Format,
+        out: &mut dyn FnMut(String) -> bool,
+    ) -> Result<(), BackendError> {
+        let promise = self.promise(id)?;
+        let (name, unit, epochs) = {
+            let board = self.board();
+            let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
+            let epochs: HashMap<EpochNo, String> =
+                board.epochs.iter().map(|(no, epoch)| (*no, epoch.to_string())).collect();
+            (id.to_string(), point.entry.info.unit.clone(), epochs)
+        };
+        let time = |at| self.presenter.time(at).0;
+        let mut text = String::new();
+        self.reader.walk(promise.no, span, &mut |row| {
+            let epoch = epochs.get(&row.epoch).map_or("", String::as_str);
+            let label = export::Label { point: &name, unit: &unit, epoch };
+            // A string takes everything.
+            let _ = export::put(&mut text, format, label, row, &time);
+            text.len() < EXPORT_BYTES || out(std::mem::take(&mut text))
+        })?;
+        out(text);
+        Ok(())
     }
 
     fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError> {

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use sitian_model::{Cause, PointNo, Quality, Span, Timestamp};
 
@@ -36,12 +37,33 @@ impl Permille {
         (permille <= 1_000).then_some(Self(permille))
     }
 
+    /// Reads `p95`, `p99.9`, `p0` … `p100`: at most one digit behind the point.
+    pub fn parse(word: &str) -> Option<Self> {
+        let number = word.strip_prefix('p')?;
+        let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+        let digits =
+            |text: &str, max| (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole, 3) || !digits(tenth, 1) {
+            return None;
+        }
+        Self::new(whole.parse::<u16>().ok()? * 10 + tenth.parse::<u16>().ok()?)
+    }
+
     /// Of at least one sorted value, linearly between the two nearest ranks; `None` of none.
     pub fn of(self, sorted: &[f64]) -> Option<f64> {
         let rank = f64::from(self.0) / 1_000.0 * (sorted.len().checked_sub(1)? as f64);
         let (low, high) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
         // Of equal neighbours exactly their value, however large they are.
         Some(if low == high { low } else { low + (high - low) * rank.fract() })
+    }
+}
+
+impl fmt::Display for Permille {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 % 10 {
+            0 => write!(f, "p{}", self.0 / 10),
+            tenth => write!(f, "p{}.{tenth}", self.0 / 10),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use sitian_alert as alert;
 use sitian_model::{Epoch, EpochNo, PointId, PointNo, Quality, Row, Span, Timestamp};
 use sitian_series::{
-    AggregateQuery, Completeness, Cursor, Extras, Missing, Page, RangeQuery, SeriesError, Window,
+    AggregateQuery, Completeness, Cursor, Extras, Missing, Page, Permille, RangeQuery, SeriesError, Window,
 };
 
 use super::{PointFacts, Presenter, episode};
@@ -120,6 +120,7 @@ impl Presenter {
         point: PointFacts<'_>,
         window_ms: u64,
         windows: &[Window],
+        percentiles: &[Permille],
         missing: &Missing,
     ) -> view::Aggregates {
         let one = |window: &Window| view::Window {
@@ -130,6 +131,14 @@ impl Presenter {
             max: window.max,
             first: window.first,
             last: window.last,
+            sum: window.mean().map(|_| window.sum),
+            time_weighted: window.time_weighted,
+            increase: window.increase,
+            percentiles: percentiles
+                .iter()
+                .map(Permille::to_string)
+                .zip(window.percentiles.clone())
+                .collect(),
             count: window.count(),
             uncertain: window.uncertain,
             expected: window.expected.unwrap_or(0),

@@ -152,6 +152,19 @@ pub struct Window {
     pub first: Option<f64>,
     /// Last value.
     pub last: Option<f64>,
+    /// Sum of the values; null without any.
+    pub sum: Option<f64>,
+    /// Mean of the values, each weighed by how long it stood: until the next reading, at most two intervals. Only with
+    /// `fn=twa`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_weighted: Option<f64>,
+    /// How far a counter went up; a step down is a counter that began anew at zero. Only with `fn=increase`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub increase: Option<f64>,
+    /// The percentiles asked for, such as `{"p95": 25.6}`, linear between the nearest ranks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(example = json!({"p50": 25.1, "p99.9": 26.0}))]
+    pub percentiles: BTreeMap<String, f64>,
     /// Readings with a value, good and uncertain.
     pub count: u64,
     /// How many of them are uncertain.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{get, send};
+use crate::client::{get, leave_after_head, send};
 use crate::world::{POINT, Served, served};
 
 #[tokio::test]
@@ -42,6 +42,15 @@ async fn every_route_answers() {
         ),
         (format!("{point}/aggregates?window=1d"), "/items/0/from", json!("2026-05-03T00:00:00.000+08:00")),
         (format!("{point}/aggregates"), "/window_ms", json!(300_000)),
+        (format!("{point}/aggregates?fn=mean,sum"), "/items/0/time_weighted", json!(null)),
+        (format!("{point}/aggregates?fn=mean,twa"), "/items/0/time_weighted", json!(11.6)),
+        (format!("{point}/aggregates?fn=increase"), "/items/0/increase", json!(0.6)),
+        (
+            format!("{point}/aggregates?fn=p95,p99.9,p95"),
+            "/items/0/percentiles",
+            json!({"p95": 11.9, "p99.9": 11.9}),
+        ),
+        (format!("{point}/outline?columns=7"), "/items/6/value", json!(11.5)),
         (
             "/api/v1/alerts?scope=zhangye&phase=open&severity=orange&limit=5".to_owned(),
             "/items/0/subject/type",
@@ -183,4 +192,44 @@ async fn every_answer_carries_the_protecting_headers() {
     }
     let page = get(served.at, "/b/base-1").await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+}
+
+#[tokio::test]
+async fn an_export_is_text_whole_and_named() {
+    let served = served().await;
+    let span = "from=2026-05-04T06:29:57%2B08:00";
+    for (asked, media, ending, first) in [
+        ("", "text/csv; charset=utf-8", "csv", "point,at,value,unit,quality,cause,epoch,seq\r"),
+        (
+            "&format=jsonl",
+            "application/x-ndjson",
+            "jsonl",
+            "gw-1/soil-1/soil_moisture JsonLines 1777847397000",
+        ),
+    ] {
+        let answer = get(served.at, &format!("/api/v1/points/{POINT}/export?{span}{asked}")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(media)));
+        let name = format!("attachment; filename=\"gw-1-soil-1-soil_moisture.{ending}\"");
+        assert_eq!(answer.header("content-disposition"), Some(name.as_str()));
+        let text = answer.text();
+        assert_eq!(text.split('\n').next(), Some(first), "{text}");
+        assert_eq!(text.matches("1777847399000").count(), 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_whose_caller_leaves_is_ended() {
+    let served = served().await;
+    let target = format!("/api/v1/points/{POINT}/export?from=2025-06-01T00:00:00%2B08:00");
+    leave_after_head(served.at, &target).await;
+    let exported = || served.world.exported.load(std::sync::atomic::Ordering::SeqCst);
+    // The only thing that can be waited for is that it no longer grows; the whole span would be 29 million readings.
+    let mut seen = usize::MAX;
+    while seen != exported() {
+        seen = exported();
+        for _ in 0..4 {
+            assert_eq!(get(served.at, "/api/v1/health").await.status, 200);
+        }
+    }
+    assert!(seen < 29_000_000, "{seen} readings were handed over to nobody");
 }

@@ -51,6 +51,13 @@ pub async fn send(
     answer
 }
 
+/// Asks, waits for the head of the answer and hangs up.
+pub async fn leave_after_head(server: SocketAddr, target: &str) {
+    let (head, reader) = open(server, "GET", target, &[], b"").await;
+    assert_eq!(head.0, 200, "{target}");
+    drop(reader);
+}
+
 /// A stream of server-sent events.
 pub struct Events {
     reader: BufReader<TcpStream>,

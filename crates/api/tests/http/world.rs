@@ -11,6 +11,8 @@ use sitian_api::backend::{
 use sitian_api::view::*;
 use sitian_api::{Live, Settings, Zone};
 use sitian_model::{PointId, Span, Timestamp};
+use sitian_series::Extras;
+use sitian_series::export::Format;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -34,6 +36,8 @@ pub struct World {
     pub gate: Mutex<()>,
     /// How many have come that far.
     pub at_gate: AtomicUsize,
+    /// Readings that exports have handed over.
+    pub exported: AtomicUsize,
     /// How often somebody asked for the log and was at its end.
     pub at_end: AtomicUsize,
 }
@@ -317,7 +321,36 @@ impl Backend for World {
         })
     }
 
-    fn aggregates(&self, id: &PointId, span: Span, window_ms: u64) -> Result<Aggregates, BackendError> {
+    fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError> {
+        self.readings(id, &ReadingsQuery { span, limit: columns, after: None })
+    }
+
+    fn export(
+        &self,
+        id: &PointId,
+        span: Span,
+        format: Format,
+        out: &mut dyn FnMut(String) -> bool,
+    ) -> Result<(), BackendError> {
+        let point = point(id)?;
+        let mut at = span.from;
+        while at < span.to {
+            self.exported.fetch_add(1, Ordering::SeqCst);
+            if !out(format!("{} {format:?} {}\n", point.id, at.0)) {
+                return Ok(());
+            }
+            at = at.plus_ms(1000);
+        }
+        Ok(())
+    }
+
+    fn aggregates(
+        &self,
+        id: &PointId,
+        span: Span,
+        window_ms: u64,
+        extras: &Extras,
+    ) -> Result<Aggregates, BackendError> {
         let point = point(id)?;
         let count = (span.to.since_ms(span.from) as u64).div_ceil(window_ms);
         let window = |n| Window {
@@ -328,6 +361,10 @@ impl Backend for World {
             max: Some(12.0),
             first: Some(11.2),
             last: Some(11.8),
+            sum: Some(34.5),
+            time_weighted: extras.time_weighted.then_some(11.6),
+            increase: extras.increase.then_some(0.6),
+            percentiles: extras.percentiles.iter().map(|p| (p.to_string(), 11.9)).collect(),
             count: 3,
             uncertain: 0,
             expected: 4,

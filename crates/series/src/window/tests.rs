@@ -156,3 +156,25 @@ fn a_part_counts_like_its_rows_or_not_at_all() {
     let windows = fold.finish().expect("few values");
     assert_eq!((&windows[0].percentiles[..], &windows[1].percentiles[..]), (&[][..], &[3.0][..]));
 }
+
+#[test]
+fn percentiles_are_named_as_people_write_them() {
+    for (word, permille) in [
+        ("p95", Some(950)),
+        ("p99.9", Some(999)),
+        ("p0", Some(0)),
+        ("p100", Some(1_000)),
+        ("p05", Some(50)),
+        ("p100.1", None),
+        ("p", None),
+        ("95", None),
+        ("p9.99", None),
+        ("p-1", None),
+        ("p1000000", None),
+    ] {
+        let found = Permille::parse(word);
+        assert_eq!(found, permille.and_then(Permille::new), "{word}");
+        let again = found.map(|permille| Permille::parse(&permille.to_string()));
+        assert!(again.is_none_or(|again| again == found), "{word}");
+    }
+}

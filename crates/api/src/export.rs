@@ -1,0 +1,93 @@
+//! Readings as text for other programs, streamed: memory does not grow with the span, and a caller that leaves ends the
+//! work.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use sitian_series::export::Format;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
+
+use crate::limits::{AGGREGATES_SPAN_MS_MAX, DAY_MS};
+use crate::problem::Problem;
+use crate::query::{Params, PointPath, span};
+use crate::routes::App;
+use crate::view;
+
+/// Pieces waiting for a slow caller.
+const QUEUE: usize = 4;
+
+/// Which readings, and how they are written.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportParams {
+    /// RFC 3339 with offset; a day before `to` if absent. At most 366 days before `to`.
+    #[param(example = "2026-05-04T00:00:00+08:00")]
+    from: Option<String>,
+    /// RFC 3339 with offset, itself excluded; now if absent or later than now.
+    #[param(example = "2026-05-05T00:00:00+08:00")]
+    to: Option<String>,
+    /// `csv` (RFC 4180, with a line of names) or `jsonl` (one JSON object a line); `csv` if absent.
+    format: Option<String>,
+}
+
+/// Every stored reading of one point as text.
+///
+/// An answer that breaks off without its last chunk is not complete: the store became unavailable on the way.
+#[utoipa::path(get, path = "/api/v1/points/{gateway}/{device}/{key}/export", tag = "points",
+    params(("gateway" = String, Path), ("device" = String, Path), ("key" = String, Path), ExportParams), responses(
+    (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))),
+    (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
+pub async fn export(
+    State(app): State<App>,
+    PointPath(id): PointPath,
+    Params(params): Params<ExportParams>,
+) -> Result<Response, Problem> {
+    let (from, to) = (params.from.as_deref(), params.to.as_deref());
+    let span = span(from, to, app.backend().now(), DAY_MS, AGGREGATES_SPAN_MS_MAX)?;
+    let format = Format::parse(params.format.as_deref().unwrap_or("csv"))
+        .ok_or_else(|| Problem::invalid("format must be csv or jsonl"))?;
+    let point = id.clone();
+    app.ask(move |backend| backend.point(&point)).await?;
+    let name = format!("{}-{}-{}", id.gateway, id.device, id.key);
+    let (media, ending) = match format {
+        Format::Csv => ("text/csv; charset=utf-8", "csv"),
+        Format::JsonLines => ("application/x-ndjson", "jsonl"),
+    };
+    let (pieces, out) = mpsc::channel::<Result<Bytes, BrokenOff>>(QUEUE);
+    let work = async move {
+        let last = pieces.clone();
+        let done = app
+            .ask_expensive(move |backend| {
+                // Waits while the caller is slow; an error means that it has left.
+                let mut send = |text: String| pieces.blocking_send(Ok(Bytes::from(text))).is_ok();
+                if send(format.heading().to_owned()) {
+                    backend.export(&id, span, format, &mut send)?;
+                }
+                Ok(())
+            })
+            .await;
+        if done.is_err() {
+            // A caller that has left needs no word.
+            let _ = last.send(Err(BrokenOff)).await;
+        }
+    };
+    tokio::spawn(work);
+    let filled =
+        ReceiverStream::new(out).filter(|piece| piece.as_ref().map_or(true, |bytes| !bytes.is_empty()));
+    let heading = [
+        (CONTENT_TYPE, media.to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{ending}\"")),
+    ];
+    Ok((heading, Body::from_stream(filled)).into_response())
+}
+
+/// Ends an answer without its last chunk.
+#[derive(Debug, thiserror::Error)]
+#[error("read on in the store")]
+struct BrokenOff;
