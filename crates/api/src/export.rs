@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 
 use crate::limits::{AGGREGATES_SPAN_MS_MAX, DAY_MS};
 use crate::problem::Problem;
-use crate::query::{Params, PointPath, span};
+use crate::query::{Params, PointPath, span_as_asked};
 use crate::routes::App;
 use crate::view;
 
@@ -29,7 +29,7 @@ pub struct ExportParams {
     /// RFC 3339 with offset; a day before `to` if absent. At most 366 days before `to`.
     #[param(example = "2026-05-04T00:00:00+08:00")]
     from: Option<String>,
-    /// RFC 3339 with offset, itself excluded; now if absent or later than now.
+    /// RFC 3339 with offset, itself excluded; now if absent.
     #[param(example = "2026-05-05T00:00:00+08:00")]
     to: Option<String>,
     /// `csv` (RFC 4180, with a line of names) or `jsonl` (one JSON object a line); `csv` if absent.
@@ -49,7 +49,7 @@ pub async fn export(
     Params(params): Params<ExportParams>,
 ) -> Result<Response, Problem> {
     let (from, to) = (params.from.as_deref(), params.to.as_deref());
-    let span = span(from, to, app.backend().now(), DAY_MS, AGGREGATES_SPAN_MS_MAX)?;
+    let span = span_as_asked(from, to, app.backend().now(), DAY_MS, AGGREGATES_SPAN_MS_MAX)?;
     let format = Format::parse(params.format.as_deref().unwrap_or("csv"))
         .ok_or_else(|| Problem::invalid("format must be csv or jsonl"))?;
     let point = id.clone();

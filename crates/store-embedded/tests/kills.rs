@@ -1,5 +1,8 @@
 //! Processes that die while they compact: `kill -9` in the middle of a step loses nothing, doubles nothing and leaves
-//! nothing to repair. A program of its own, because it starts itself as the process that is killed. KILLS asks for more.
+//! nothing to repair. A program of its own, because it starts itself as the process that is killed.
+
+#[path = "../../../tests/system/src/tally.rs"]
+mod tally;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -42,7 +45,7 @@ fn row(point: u32, n: i64) -> Row {
 }
 
 fn a_kill_in_compaction_loses_nothing() {
-    let kills: u32 = std::env::var("KILLS").ok().map_or(10, |text| text.parse().expect("KILLS is a number"));
+    let kills = tally::times(10, 50) as u32;
     let points = kills * POINTS_PER_KILL;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("sitian.db");
@@ -67,9 +70,16 @@ fn a_kill_in_compaction_loses_nothing() {
         killed += 1;
         verify(&path, points);
     }
-    println!(
-        "{killed} kills in compaction, {} readings: 0 lost, 0 doubled, 0 changed",
-        i64::from(points) * ROWS
+    let fault = tally::Fault {
+        number: "F2",
+        title: "store killed amid compaction",
+        injected: "kill -9 within a step",
+    };
+    let readings = i64::from(points) * ROWS;
+    fault.came_to(
+        format!("{killed} kills"),
+        tally::NONE,
+        format!("{readings} readings compared after every kill, nothing left to repair"),
     );
 }
 
