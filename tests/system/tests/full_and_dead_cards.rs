@@ -101,8 +101,10 @@ fn a_card_that_turns_read_only_costs_nothing_while_the_link_is_up_and_shows_cent
     let seen = begun.elapsed().as_secs_f64();
     let polled = |rig: &mut Rig, more: u64| {
         let reads = rig.counter.reads();
-        wait_for("polling", 20, || (rig.counter.reads() >= reads + more).then_some(()));
-        rig.gateway.program.expect_alive();
+        wait_for("polling", 20, || {
+            rig.gateway.program.expect_alive();
+            (rig.counter.reads() >= reads + more).then_some(())
+        });
     };
     polled(&mut rig, 20);
     // A gateway that starts on such a card works as well.
