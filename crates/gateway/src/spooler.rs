@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use sitian_model::{Epoch, Held, Seq, Span, SpoolState};
+use sitian_model::{Epoch, Held, Mutant, Seq, Span, SpoolState};
 use sitian_spool::{Limits, Spool};
 use sitian_uplink::Read;
 use tokio::sync::{mpsc, oneshot};
@@ -83,7 +83,7 @@ impl Spooler {
     ) -> Result<Self> {
         let disk = FolderDisk::open(folder)
             .with_context(|| format!("open the spool folder {}", folder.display()))?;
-        let epoch = fresh_epoch()?;
+        let epoch = if Mutant::EpochKept.lives() { Epoch([0x5a; 16]) } else { fresh_epoch()? };
         let (mut spool, recovery) = Spool::open(disk, limits, epoch);
         info!(
             segments = recovery.segments,

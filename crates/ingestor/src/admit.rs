@@ -11,7 +11,7 @@ use sitian_alert::engine::WatchedPoint;
 use sitian_alert::{AcknowledgeError, Change, Engine, Rules};
 use sitian_api::{Live, LogEntry};
 use sitian_ingest::{Effect, EpochEntry, Group, IncidentKind, Ingest, Limits, PointEntry};
-use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, PointNo, Timestamp};
+use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, Mutant, PointNo, Timestamp};
 use sitian_store_embedded::{Store, Transaction};
 use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;
@@ -303,6 +303,9 @@ impl Admission {
         }
         let alerts: Vec<Change> = std::iter::from_fn(|| self.engine.poll_change()).collect();
         let transaction = Transaction { effects, alerts, alert_state: self.engine.take_delta(), at: now };
+        if Mutant::AckBeforeCommit.lives() {
+            acks.iter().for_each(|(gateway, ack)| self.outlet.ack(gateway, ack));
+        }
         let cursors = if transaction.is_empty() {
             Vec::new()
         } else {

@@ -1,8 +1,8 @@
 //! Deliberate mistakes, each one that somebody could make in the rooms above: the tests named in
 //! `crates/xtask/src/teeth.rs` must catch every one of them, or they are blind.
 //!
-//! They exist only in a build with `RUSTFLAGS="--cfg sitian_mutants"`, which `cargo xtask teeth` makes in a folder of its own;
-//! there the variable `SITIAN_MUTANT` names the one that lives. In every other build [`Mutant::lives`] is `false` at compile
+//! They exist only in a build with `--cfg sitian_mutants`, which `cargo xtask teeth` makes beside the ordinary one; there the
+//! variable `SITIAN_MUTANT` names the one that lives. In every other build [`Mutant::lives`] is `false` at compile
 //! time and nothing of them is left.
 
 /// What is done wrong. Grouped by room.
@@ -52,6 +52,16 @@ pub enum Mutant {
     ReplyNotChecked,
     /// store-embedded: rows come in a transaction of their own.
     RowsInAnotherTransaction,
+    /// store-embedded: a commit is not synced.
+    StoreNotSynced,
+    /// gateway: a new file of the spool is synced, but not the directory that names it.
+    DirectoryNotSynced,
+    /// gateway: one epoch for all processes, as if the card kept it.
+    EpochKept,
+    /// gateway: the board's wall clock is believed although nobody vouches for it.
+    ClockBelieved,
+    /// ingestor: acks leave before the transaction is durable.
+    AckBeforeCommit,
 }
 
 impl Mutant {

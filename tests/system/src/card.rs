@@ -66,6 +66,15 @@ impl Card {
 
     /// Cuts the power under a running process and kills it; what was not on the card is gone.
     pub fn cut(&mut self, process: u32) {
+        self.cut_with(&process.to_string());
+    }
+
+    /// Cuts the power when the program that worked on it is dead already.
+    pub fn cut_alone(&mut self) {
+        self.cut_with("");
+    }
+
+    fn cut_with(&mut self, process: &str) {
         let power = self.power.as_mut().expect("an ext4 card");
         writeln!(power.asks, "cut {} {process}", self.mounted.display()).expect("a listening power.py");
         let mut answer = String::new();

@@ -223,6 +223,11 @@ impl Ingestor {
         self.wait_until_healthy();
     }
 
+    /// Starts it on the same store after [`Program::kill`], under another program, and does not wait until it answers.
+    pub fn begin_under(&mut self, under: &[String]) {
+        self.program = Self::launch(&self.folder, &self.settings, under);
+    }
+
     /// Every gap that was ever committed, oldest first.
     pub fn gaps(&self) -> Vec<Value> {
         self.pages("gaps?")

@@ -91,11 +91,11 @@ impl Drop for Program {
     }
 }
 
-/// One of our programs, as cargo built it.
+/// One of our programs, as cargo built it; or one of another build, if `SITIAN_PROGRAMS` names its folder.
 pub fn ours(name: &str) -> Command {
     let here = std::env::current_exe().expect("a test binary");
     let folder = here.parent().and_then(Path::parent).expect("target/<profile>/deps");
-    let path = folder.join(name);
+    let path = std::env::var_os("SITIAN_PROGRAMS").map_or(folder.into(), PathBuf::from).join(name);
     assert!(path.exists(), "{} is missing: run cargo build --workspace first", path.display());
     Command::new(path)
 }

@@ -135,6 +135,14 @@ impl Rig {
         (stored.judge(&accepted, self.counter.reads()), stored)
     }
 
+    /// How far the centre has acknowledged what the gateway accepted, by the gateway's log: the highest count of an epoch.
+    pub fn acknowledged(&self) -> u64 {
+        let log = self.gateway.program.output();
+        let acks = log.lines().filter(|line| line.contains(" ack epoch="));
+        let count = |line: &str| line.split("committed=").nth(1)?.split_whitespace().next()?.parse().ok();
+        acks.filter_map(count).max().unwrap_or_default()
+    }
+
     /// What the centre has.
     pub fn stored(&self) -> Stored {
         let rows = |n| self.ingestor.readings(&format!("{BASE}/counter-1/p{n}"));

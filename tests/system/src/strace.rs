@@ -16,6 +16,22 @@ pub fn inject(folder: &Path, rules: &[&str]) -> Vec<String> {
     under
 }
 
+/// What to start a program under, so that these calls of it are noted in `folder` in their order, with the paths of what
+/// they work on, and nothing is tampered with.
+pub fn watch(folder: &Path, calls: &[&str]) -> Vec<String> {
+    let log = folder.join("strace.log").to_string_lossy().into_owned();
+    let mut under: Vec<String> =
+        ["strace", "-D", "-f", "-qq", "-y", "-A", "-o", &log].map(str::to_owned).into();
+    under.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
+    under
+}
+
+/// What these notes say.
+pub fn noted(folder: &Path) -> String {
+    let log = std::fs::read(folder.join("strace.log")).unwrap_or_default();
+    String::from_utf8_lossy(&log).into_owned()
+}
+
 /// Whether injections work on this machine.
 ///
 /// # Errors
@@ -31,9 +47,8 @@ pub fn works() -> Result<(), String> {
 
 /// How many calls were tampered with so far; a kill is one.
 pub fn injected(folder: &Path) -> usize {
-    let log = std::fs::read(folder.join("strace.log")).unwrap_or_default();
-    let log = String::from_utf8_lossy(&log);
-    log.lines()
+    noted(folder)
+        .lines()
         .filter(|line| line.contains("(INJECTED)") || line.contains("(DELAYED)") || line.ends_with("= ?"))
         .count()
 }

@@ -77,6 +77,9 @@ impl Fault {
     }
 
     fn write(&self, outcome: &str) {
+        if teeth() {
+            return;
+        }
         let row = format!(
             "{{\"fault\": {}, \"title\": {}, \"injected\": {}, \"tier\": {}, \"command\": {}, {outcome}}}\n",
             quoted(self.number),
@@ -98,9 +101,18 @@ pub fn night() -> bool {
     std::env::var("CHAOS").is_ok_and(|chaos| chaos == "night")
 }
 
-/// How often to inject: at every submission, or at night.
+/// Whether deliberate mistakes are at work (`cargo xtask teeth`): counts are small, and no row is left.
+pub fn teeth() -> bool {
+    std::env::var("CHAOS").is_ok_and(|chaos| chaos == "teeth")
+}
+
+/// How often to inject: at every submission, or at night; a tenth of it where mistakes have to show.
 pub fn times(submission: usize, at_night: usize) -> usize {
-    if night() { at_night } else { submission }
+    match (night(), teeth()) {
+        (true, _) => at_night,
+        (_, true) => submission.div_ceil(10),
+        _ => submission,
+    }
 }
 
 /// `target/faults`: the test that asks is `target/<profile>/deps/<test>`.
