@@ -9,6 +9,7 @@ mod device;
 mod talk;
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +30,10 @@ pub use talk::TalkingBus;
 
 /// The smallest spool that makes sense.
 const SPOOL_BYTES_MIN: u64 = 8 << 20;
+/// A batch holds a few readings at least, and at most what fits the wire uncompressed.
+const BATCH_BYTES: RangeInclusive<usize> = 4 << 10..=48 << 10;
+/// A window holds a batch at least; what is under way is in memory.
+const WINDOW_BYTES: RangeInclusive<u64> = 64 << 10..=16 << 20;
 const PAUSE_DEFAULT_MS: u32 = 20;
 const HOUR_MS: i64 = 3_600_000;
 
@@ -42,6 +47,8 @@ pub struct Plan {
     pub spool_folder: PathBuf,
     /// How much may wait, and for how long.
     pub spool_limits: Limits,
+    /// How much may be under way.
+    pub uplink_limits: sitian_uplink::Limits,
     /// The Modbus buses, in configuration order.
     pub buses: Vec<PlannedBus>,
     /// The other buses, in configuration order.
@@ -108,6 +115,7 @@ impl Judge<'_> {
             let what = format!("spool.bytes_max: {} is less than {SPOOL_BYTES_MIN}", spool.bytes_max);
             self.fault("spool.bytes_max", what, "give the spool at least 8 MiB");
         }
+        let uplink_limits = self.uplink_limits();
         if sitian_telemetry::check(&settings.log.level).is_err() {
             self.fault(
                 "log.level",
@@ -148,7 +156,33 @@ impl Judge<'_> {
         };
         let talking = std::mem::take(&mut self.talking);
         let spool_folder = self.path(&spool.directory);
-        Some(Plan { manifest, link: link?, spool_folder, spool_limits, buses, talking, outputs })
+        Some(Plan {
+            manifest,
+            link: link?,
+            spool_folder,
+            spool_limits,
+            uplink_limits,
+            buses,
+            talking,
+            outputs,
+        })
+    }
+
+    fn uplink_limits(&mut self) -> sitian_uplink::Limits {
+        let crate::settings::UplinkSection { batch_bytes_max, window_bytes_max } = self.loaded.value.uplink;
+        let (least, most) = BATCH_BYTES.into_inner();
+        if !BATCH_BYTES.contains(&batch_bytes_max) {
+            let what = format!("uplink.batch_bytes_max: {batch_bytes_max} is not within {least} to {most}");
+            self.fault("uplink.batch_bytes_max", what, "a batch takes 4 to 48 KiB");
+        }
+        let (least, most) = WINDOW_BYTES.into_inner();
+        if !WINDOW_BYTES.contains(&window_bytes_max) {
+            let what = format!("uplink.window_bytes_max: {window_bytes_max} is not within {least} to {most}");
+            self.fault("uplink.window_bytes_max", what, "64 KiB to 16 MiB may be under way");
+        }
+        let limits = sitian_uplink::Limits::default();
+        let window_bytes = limits.window_bytes.min(window_bytes_max);
+        sitian_uplink::Limits { batch_bytes_max, window_bytes, window_bytes_max, ..limits }
     }
 
     fn gateway_id(&mut self, text: &str) -> Option<GatewayId> {

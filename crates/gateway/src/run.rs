@@ -49,11 +49,11 @@ pub fn run(source: &Source) -> Result<()> {
 }
 
 async fn walk(plan: Plan) -> Result<()> {
-    let Plan { manifest, link, spool_folder, spool_limits, buses, talking, outputs } = plan;
+    let Plan { manifest, link, spool_folder, spool_limits, uplink_limits, buses, talking, outputs } = plan;
     info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
     let totals = Totals::open(&spool_folder, &buses, &manifest);
     let board = Board::new(&buses, &manifest);
-    let mut gateway = Gateway::start(manifest, link, &spool_folder, spool_limits, totals)?;
+    let mut gateway = Gateway::start(manifest, link, &spool_folder, (spool_limits, uplink_limits), totals)?;
     tokio::spawn(watch::socket::serve(spool_folder.clone(), board.clone()));
     let (mut rounds, orders, mut tasks) = start_buses(buses, talking, &board);
     let (now, wall_ms) = gateway.now();
@@ -132,7 +132,7 @@ impl Gateway {
         manifest: Manifest,
         mut settings: LinkSettings,
         folder: &std::path::Path,
-        limits: sitian_spool::Limits,
+        (spool_limits, uplink_limits): (sitian_spool::Limits, Limits),
         totals: Totals,
     ) -> Result<Self> {
         let clock = BoardClock::new();
@@ -146,11 +146,12 @@ impl Gateway {
             (Topic::Ack(id.clone()).to_string(), Qos::AtMostOnce),
             (Topic::Command(id.clone()).to_string(), Qos::AtLeastOnce),
         ];
-        let spooler =
-            Spooler::start(folder, limits, move |epoch| sitian_wire::encode_manifest(epoch, &manifest))?;
+        let spooler = Spooler::start(folder, spool_limits, move |epoch| {
+            sitian_wire::encode_manifest(epoch, &manifest)
+        })?;
         let (link, events) = Link::start(settings);
         let publisher = link.publisher();
-        let uplink = Uplink::new(Limits::default(), clock.boot() ^ since_ms as u64);
+        let uplink = Uplink::new(uplink_limits, clock.boot() ^ since_ms as u64);
         let mut gateway = Self {
             id,
             clock,

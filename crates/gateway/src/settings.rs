@@ -39,6 +39,7 @@ impl Source {
 pub struct Settings {
     pub gateway: GatewaySection,
     pub spool: SpoolSection,
+    pub uplink: UplinkSection,
     pub mqtt: sitian_mqtt::Section,
     pub profiles: ProfilesSection,
     pub log: LogSection,
@@ -87,6 +88,13 @@ pub struct SpoolSection {
     pub directory: PathBuf,
     pub bytes_max: u64,
     pub keep_hours: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UplinkSection {
+    pub batch_bytes_max: usize,
+    pub window_bytes_max: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

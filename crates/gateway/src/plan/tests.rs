@@ -90,3 +90,16 @@ fn dtus_that_dial_in_need_an_identity_that_can_be_told_from_the_others() {
         LINE.replace("kind = \"rtu\"\npath = \"/dev/ttyS9\"", "kind = \"rtu_tcp\"\nhost = \"10.0.0.2\"");
     check(&converter, "", &[]);
 }
+
+#[test]
+fn limits_that_cannot_work_are_refused_with_their_range() {
+    let with = |section: &str| format!("{section}\n{LINE}");
+    check(&with("[uplink]\nbatch_bytes_max = 4096\nwindow_bytes_max = 65536"), "", &[]);
+    for (section, word) in [
+        ("[spool]\nbytes_max = 1048576", "8388608"),
+        ("[uplink]\nbatch_bytes_max = 65536", "4096 to 49152"),
+        ("[uplink]\nwindow_bytes_max = 4096", "65536 to 16777216"),
+    ] {
+        check(&with(section), "2:", &[word]);
+    }
+}
