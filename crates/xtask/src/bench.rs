@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the product costs on this machine. Real release programs, real sockets, real files; every
 //! figure with its unit, the machine and the command that repeats it.
 
+mod delivery;
 mod field;
 mod gateway;
 mod process;
@@ -31,12 +32,17 @@ pub struct Options {
     /// Kills of the store amid compaction, after everything else; about 20 s each at 100 million readings.
     #[arg(long, default_value_t = 0)]
     kills: u32,
+    /// Days without a link; the drain takes a few minutes a day.
+    #[arg(long, default_value_t = 1.0)]
+    days: f64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     /// One gateway with its ingestor.
     Gateway,
+    /// The drain of a long outage beside live readings, and the price of a commit on a card.
+    Delivery,
     /// The embedded store, alone and beside VictoriaMetrics, InfluxDB and plain SQLite rows.
     Series,
 }
@@ -47,6 +53,9 @@ pub fn run(options: &Options) -> Result<()> {
     println!("machine          {}", process::machine());
     if wanted(Part::Gateway) {
         gateway::measure(&Path::new(FOLDER).join("gateway"), options.seconds, options.devices)?;
+    }
+    if wanted(Part::Delivery) {
+        delivery::measure(&Path::new(FOLDER).join("delivery"), options.days)?;
     }
     if wanted(Part::Series) {
         series::measure(&Path::new(FOLDER).join("series"), options.millions, options.kills)?;

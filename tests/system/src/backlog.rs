@@ -10,7 +10,7 @@ use sitian_spool::{Limits, Spool};
 
 #[path = "../../../crates/gateway/src/disk.rs"]
 #[allow(dead_code, missing_docs)]
-mod disk;
+pub mod disk;
 
 /// Fills `folder` with `rounds` records of `points` readings each, ten seconds apart, the last at `until` (Unix ms).
 /// Returns the bytes on disk. The value of point `p` in round `r` is `(r + p) % 10,000` tenths.

@@ -64,6 +64,11 @@ impl Card {
         &self.mounted
     }
 
+    /// Its block device; none for a tmpfs.
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
     /// Cuts the power under a running process and kills it; what was not on the card is gone.
     pub fn cut(&mut self, process: u32) {
         self.cut_with(&process.to_string());

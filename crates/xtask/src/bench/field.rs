@@ -1,8 +1,10 @@
 //! Modbus TCP devices for measuring: one listener each, ten holding registers that take small steps as sensors do.
-//! They answer at once, so that the gateway's figures hold no waiting. The profile that fits is `profile.toml`.
+//! They answer after a time of their choice: at once, so that the gateway's figures hold no waiting, or as slowly as a
+//! line of sensors. The profile that fits is `profile.toml`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -30,19 +32,20 @@ const STRAY_MAX: i16 = 20;
 const READ_HOLDING: u8 = 3;
 const ILLEGAL_FUNCTION: u8 = 1;
 
-/// Starts `count` devices on loopback and returns their ports. Their threads end with the program.
-pub fn start(count: u32) -> Result<Vec<u16>> {
-    (1..=u64::from(count)).map(device).collect()
+/// Starts `count` devices on loopback, each answering to every unit id after `thinking`, and returns their ports. Their
+/// threads end with the program.
+pub fn start(count: u32, thinking: Duration) -> Result<Vec<u16>> {
+    (1..=u64::from(count)).map(|seed| device(seed, thinking)).collect()
 }
 
-fn device(seed: u64) -> Result<u16> {
+fn device(seed: u64, thinking: Duration) -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("failed to listen for a device")?;
     let port = listener.local_addr()?.port();
     std::thread::spawn(move || {
         let mut sensor = Sensor { strayed: [0; 10], dice: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) };
         for socket in listener.incoming().flatten() {
             // A gateway that goes away ends its conversation; the next one is served.
-            drop(converse(socket, &mut sensor));
+            drop(converse(socket, &mut sensor, thinking));
         }
     });
     Ok(port)
@@ -79,7 +82,7 @@ impl Sensor {
     }
 }
 
-fn converse(mut socket: TcpStream, sensor: &mut Sensor) -> std::io::Result<()> {
+fn converse(mut socket: TcpStream, sensor: &mut Sensor, thinking: Duration) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     loop {
         let mut header = [0; 7];
@@ -90,6 +93,7 @@ fn converse(mut socket: TcpStream, sensor: &mut Sensor) -> std::io::Result<()> {
         }
         let mut pdu = vec![0; usize::from(length) - 1];
         socket.read_exact(&mut pdu)?;
+        std::thread::sleep(thinking);
         let answer = sensor.answer(&pdu);
         let mut frame = header[..4].to_vec();
         frame.extend((answer.len() as u16 + 1).to_be_bytes());

@@ -91,7 +91,7 @@ impl Network {
         let api = Api::new(&listen.to_string());
         stage.wait_until("ingestor answering", Duration::from_secs(30), || api.get("health").is_ok())?;
         let tap = Tap::start(broker)?;
-        let configuration = configuration(folder, tap.port, &field::start(devices)?)?;
+        let configuration = configuration(folder, tap.port, &field::start(devices, Duration::ZERO)?)?;
         let mut command = stage.program("sitian-gateway");
         command.arg("run").arg("--config").arg(configuration);
         let gateway = stage.start("gateway", command)?;
