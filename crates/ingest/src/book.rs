@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sitian_model::{Epoch, EpochNo, GatewayId, PointId, PointNo, Timestamp};
+use sitian_model::{Epoch, EpochNo, GatewayId, PointId, PointNo, Seq, Timestamp};
 
 use crate::clone::Tenures;
 use crate::effect::{EpochState, IncidentKind, PointEntry, Restored};
@@ -28,6 +28,15 @@ pub(crate) struct GatewayBook {
     pub(crate) live_rank: u32,
     pub(crate) tenures: Tenures,
     pub(crate) quarantined_bytes: u64,
+    /// When its first live batch since the start was heard.
+    pub(crate) heard_since: Option<Timestamp>,
+    /// Sealed epochs that the newest live batch listed and whose manifests have not come yet: their ends. As long as one
+    /// batch's list.
+    pub(crate) announced: BTreeMap<Epoch, Seq>,
+    /// The centre had forgotten what it had acknowledged to this gateway.
+    pub(crate) rewound: bool,
+    /// The epoch that said that its spool has failed.
+    pub(crate) failed_spool: Option<Epoch>,
     /// The newest list of points: most epochs of a gateway share it.
     last_points: Option<Arc<[PointNo]>>,
     /// Epochs opened beyond what has been refilled since, and when that was reckoned.
@@ -43,6 +52,10 @@ pub(crate) struct EpochBook {
     pub(crate) state: EpochState,
     /// Two writers were seen: each relabels what is not acknowledged, so nothing more is committed under this label.
     pub(crate) forked: bool,
+    /// When its last live batch was heard.
+    pub(crate) heard_at: Option<Timestamp>,
+    /// An epoch that another machine writes at the same time.
+    pub(crate) rival: Option<Epoch>,
 }
 
 impl Book {
@@ -63,6 +76,9 @@ impl Book {
         }
         for (gateway, bytes) in restored.quarantined_bytes {
             book.gateways.entry(gateway).or_default().quarantined_bytes = bytes;
+        }
+        for (gateway, epoch) in restored.failed_spools {
+            book.gateways.entry(gateway).or_default().failed_spool = Some(epoch);
         }
         book
     }
@@ -91,7 +107,24 @@ impl GatewayBook {
             _ => points.into(),
         };
         self.last_points = Some(Arc::clone(&shared));
-        self.epochs.insert(epoch, EpochBook { points: shared, state, forked: false });
+        let (heard_at, rival) = (None, None);
+        self.epochs.insert(epoch, EpochBook { points: shared, state, forked: false, heard_at, rival });
+    }
+
+    /// The state of an epoch whose manifest has come: sealed from the beginning if a later one has listed it so.
+    pub(crate) fn state_of_new(&mut self, epoch: &Epoch, no: EpochNo) -> EpochState {
+        let fresh = EpochState::fresh(no);
+        match self.announced.remove(epoch) {
+            Some(end) => EpochState { end, sealed: true, held_rank: self.live_rank, ..fresh },
+            None => fresh,
+        }
+    }
+
+    /// True if this live epoch is the successor of that one, not the work of a second machine beside it.
+    pub(crate) fn succeeds(&self, epoch: &Epoch, other: &Epoch) -> bool {
+        let rank = |epoch| self.epochs.get(epoch).map_or(0, |book| book.state.live_rank);
+        let rival = self.epochs.get(other).and_then(|book| book.rival);
+        rank(epoch) > rank(other) && rival != Some(*epoch)
     }
 
     /// True if one more epoch may be opened now; counts it.
@@ -115,6 +148,8 @@ impl GatewayBook {
             | IncidentKind::CardLost
             | IncidentKind::Gap
             | IncidentKind::Redecoded => return true,
+            // Told when it begins, and again only after its end.
+            IncidentKind::SpoolFailed => return true,
             IncidentKind::Quarantined => 60_000,
             IncidentKind::Clone | IncidentKind::Fork => 600_000,
             IncidentKind::ManifestConflict | IncidentKind::Quota | IncidentKind::ForeignManifest => 3_600_000,

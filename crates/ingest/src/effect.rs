@@ -32,6 +32,8 @@ pub enum Effect {
     Redecoded(Redecoded),
     /// Something a person should know.
     Incident(Incident),
+    /// The open incident of this kind and gateway is over.
+    Ended(IncidentEnded),
 }
 
 /// One point of the central registry.
@@ -171,6 +173,17 @@ pub struct Incident {
     pub at: Timestamp,
 }
 
+/// The end of an incident that lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentEnded {
+    /// What is over.
+    pub kind: IncidentKind,
+    /// Where.
+    pub gateway: GatewayId,
+    /// When it was noticed, by the server's clock.
+    pub at: Timestamp,
+}
+
 /// The kinds of incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IncidentKind {
@@ -200,11 +213,13 @@ pub enum IncidentKind {
     Redecoded,
     /// A gateway publishes that stands in no base.
     Unassigned,
+    /// The gateway's disk refuses writes: what it polls lives in memory only until it is sent. Ends with [`Effect::Ended`].
+    SpoolFailed,
 }
 
 impl IncidentKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Clone,
         Self::Fork,
         Self::PossibleLoss,
@@ -218,6 +233,7 @@ impl IncidentKind {
         Self::ClockUnknown,
         Self::Redecoded,
         Self::Unassigned,
+        Self::SpoolFailed,
     ];
 
     /// A stable snake_case word, used in storage and JSON.
@@ -236,6 +252,7 @@ impl IncidentKind {
             Self::ClockUnknown => "clock_unknown",
             Self::Redecoded => "redecoded",
             Self::Unassigned => "unassigned",
+            Self::SpoolFailed => "spool_failed",
         }
     }
 }
@@ -258,6 +275,8 @@ pub struct Restored {
     pub epochs: Vec<RestoredEpoch>,
     /// Bytes in quarantine per gateway.
     pub quarantined_bytes: Vec<(GatewayId, u64)>,
+    /// Gateways whose [`IncidentKind::SpoolFailed`] is open, with the epoch that said so.
+    pub failed_spools: Vec<(GatewayId, Epoch)>,
 }
 
 /// One epoch as stored.

@@ -2,14 +2,17 @@
 //!
 //! Only batches of the live lane count: whoever sends one has `batch.epoch` as its live epoch, and every other epoch on
 //! its disk is sealed. Batches may arrive in another order than they were sent; live epochs are therefore ranked in the
-//! order in which they were first seen, and a batch says nothing about what a later one has listed. What remains is an
-//! epoch whose manifest and first live batch are both overtaken by its successor's: that raises a loss that is none.
+//! order in which they were first seen, a batch says nothing about what a later one has listed, and an epoch that a later
+//! one has listed as sealed is never live, however late its manifest comes.
+//!
+//! A second machine under the same id knows nothing of the epochs of the first. Nothing is lost from the card of one that
+//! still speaks: a loss is told when the epoch concerned has been silent for a while.
 
 use std::collections::HashMap;
 
-use sitian_model::{Batch, Epoch, Held, Lane};
+use sitian_model::{Batch, Epoch, Held, Lane, Timestamp};
 
-use crate::book::GatewayBook;
+use crate::book::{EpochBook, GatewayBook};
 use crate::effect::{EpochState, IncidentKind};
 
 /// What a held list tells.
@@ -21,24 +24,35 @@ pub(crate) struct Finding {
 }
 
 /// Updates the epochs of a gateway; gives the changed ones and what is worth an incident.
-pub(crate) fn compare(gateway: &mut GatewayBook, batch: &Batch) -> (Vec<Epoch>, Vec<Finding>) {
+pub(crate) fn compare(
+    gateway: &mut GatewayBook,
+    batch: &Batch,
+    silence_ms: i64,
+    now: Timestamp,
+) -> (Vec<Epoch>, Vec<Finding>) {
     let held: HashMap<Epoch, &Held> = batch.held.iter().map(|held| (held.epoch, held)).collect();
     let listed = |epoch: &Epoch| held.get(epoch).copied();
     let (mut changed, mut findings) = (Vec::new(), Vec::new());
     if batch.lane != Lane::Live || listed(&batch.epoch).is_none() {
         return (changed, findings);
     }
-    let Some(rank) = rank(gateway, &batch.epoch) else { return (changed, findings) };
+    let Some(rank) = rank(gateway, &batch.epoch, now) else { return (changed, findings) };
+    if rank == gateway.live_rank {
+        let unknown = batch.held.iter().filter(|held| !gateway.epochs.contains_key(&held.epoch));
+        gateway.announced = unknown.map(|held| (held.epoch, held.end)).collect();
+    }
+    let since = *gateway.heard_since.get_or_insert(now);
     for (epoch, book) in &mut gateway.epochs {
         let before = book.state;
+        let silent = now.since_ms(book.heard_at.unwrap_or(since)) >= silence_ms;
         let finding = match listed(epoch) {
             Some(held) if *epoch == batch.epoch => {
                 still_open(&mut book.state, held, rank);
                 None
             }
-            Some(held) => sealed(&mut book.state, held, rank),
-            None if *epoch == batch.epoch => None,
-            None => vanished(&mut book.state, rank),
+            Some(held) => sealed(&mut book.state, held, rank, silent),
+            None if *epoch == batch.epoch || !silent => None,
+            None => vanished(book, &batch.epoch, rank, gateway.rewound),
         };
         if book.state != before {
             changed.push(*epoch);
@@ -49,8 +63,10 @@ pub(crate) fn compare(gateway: &mut GatewayBook, batch: &Batch) -> (Vec<Epoch>, 
 }
 
 /// `None` for an epoch that a later one has already listed as sealed: its batch was late.
-fn rank(gateway: &mut GatewayBook, epoch: &Epoch) -> Option<u32> {
-    let state = &mut gateway.epochs.get_mut(epoch)?.state;
+fn rank(gateway: &mut GatewayBook, epoch: &Epoch, now: Timestamp) -> Option<u32> {
+    let book = gateway.epochs.get_mut(epoch)?;
+    book.heard_at = Some(now);
+    let state = &mut book.state;
     if state.sealed {
         return None;
     }
@@ -67,12 +83,18 @@ fn still_open(state: &mut EpochState, held: &Held, rank: u32) {
     state.held_rank = state.held_rank.max(rank);
 }
 
-/// A sealed epoch's end is final; if it was ever announced to be higher, the card has lost the difference.
-fn sealed(state: &mut EpochState, held: &Held, rank: u32) -> Option<(IncidentKind, (u64, u64))> {
-    if rank < state.held_rank || rank < state.live_rank {
+/// A sealed epoch's end is final; if it was ever announced to be higher, the card has lost the difference, unless it is
+/// the copy of a card whose writer goes on.
+fn sealed(
+    state: &mut EpochState,
+    held: &Held,
+    rank: u32,
+    silent: bool,
+) -> Option<(IncidentKind, (u64, u64))> {
+    let before = state.end;
+    if rank < state.held_rank || rank < state.live_rank || (held.end < before && !silent) {
         return None;
     }
-    let before = state.end;
     state.end = held.end;
     state.sealed = true;
     state.gone = false;
@@ -81,15 +103,30 @@ fn sealed(state: &mut EpochState, held: &Held, rank: u32) -> Option<(IncidentKin
 }
 
 /// An epoch that is no longer listed is in order if it was sealed and everything up to its end is committed.
-fn vanished(state: &mut EpochState, rank: u32) -> Option<(IncidentKind, (u64, u64))> {
+fn vanished(
+    book: &mut EpochBook,
+    by: &Epoch,
+    rank: u32,
+    rewound: bool,
+) -> Option<(IncidentKind, (u64, u64))> {
+    let state = &mut book.state;
     if state.gone || state.held_rank == 0 || rank < state.held_rank || rank < state.live_rank {
         return None;
     }
+    let known = state.end > state.committed;
+    if !known && book.rival.as_ref() == Some(by) {
+        // Another card never had it.
+        return None;
+    }
     state.gone = true;
-    if state.loss_reported || (state.sealed && state.committed >= state.end) {
+    if state.loss_reported || (state.sealed && !known) {
         return None;
     }
     state.loss_reported = true;
+    if rewound && book.heard_at.is_none() {
+        // What became of it, the centre has forgotten: the incident of its restoration speaks for it.
+        return None;
+    }
     let last = state.end.saturating_sub(1).max(state.committed);
     Some((IncidentKind::PossibleLoss, (state.committed, last)))
 }

@@ -34,8 +34,8 @@ mod retry;
 mod stats;
 
 pub use effect::{
-    Effect, EpochEntry, EpochState, Form, GapCommitted, Group, Incident, IncidentKind, PointEntry,
-    Quarantined, Redecoded, Restored, RestoredEpoch,
+    Effect, EpochEntry, EpochState, Form, GapCommitted, Group, Incident, IncidentEnded, IncidentKind,
+    PointEntry, Quarantined, Redecoded, Restored, RestoredEpoch,
 };
 pub use limits::Limits;
 pub use machine::{DecodeRecord, Ingest};

@@ -10,7 +10,8 @@ use crate::SEQ_MAX;
 use crate::admit::{Frame, admit};
 use crate::book::Book;
 use crate::effect::{
-    Effect, EpochState, Form, GapCommitted, Group, Incident, IncidentKind, Quarantined, Restored,
+    Effect, EpochState, Form, GapCommitted, Group, Incident, IncidentEnded, IncidentKind, Quarantined,
+    Restored,
 };
 use crate::held;
 use crate::limits::Limits;
@@ -165,6 +166,7 @@ impl Ingest {
             }
         };
         self.compare_held(gateway, batch, now);
+        self.watch_spool(gateway, batch, now);
         self.answer(gateway, batch.epoch, action);
     }
 
@@ -213,6 +215,9 @@ impl Ingest {
     /// The gateway remembers an acknowledgement that this server does not: it was restored from a backup (I5).
     fn rewind(&mut self, gateway: &GatewayId, batch: &Batch, committed: Seq, now: Timestamp) -> Action {
         self.stats.rejected.rewound += 1;
+        if let Some(book) = self.book.gateways.get_mut(gateway) {
+            book.rewound = true;
+        }
         let forgotten = Some((committed, batch.acked - 1));
         self.raise(IncidentKind::ServerRestored, gateway, Some(batch.epoch), forgotten, now);
         Action::Rewind
@@ -338,9 +343,13 @@ impl Ingest {
             return;
         }
         let Some(book) = self.book.gateways.get_mut(gateway) else { return };
-        if let Some(other) = book.tenures.observe(batch.epoch, span, now)
-            && book.may_say(IncidentKind::Clone, now)
-        {
+        let Some(other) = book.tenures.observe(batch.epoch, span, now) else { return };
+        for (one, rival) in [(batch.epoch, other), (other, batch.epoch)] {
+            if let Some(epoch) = book.epochs.get_mut(&one) {
+                epoch.rival = Some(rival);
+            }
+        }
+        if book.may_say(IncidentKind::Clone, now) {
             let after = self.book.state(gateway, &batch.epoch).and_then(|state| state.newest_at);
             let (gateway, epoch) = (gateway.clone(), Some(batch.epoch));
             let kind = IncidentKind::Clone;
@@ -351,10 +360,33 @@ impl Ingest {
 
     fn compare_held(&mut self, gateway: &GatewayId, batch: &Batch, now: Timestamp) {
         let Some(book) = self.book.gateways.get_mut(gateway) else { return };
-        let (changed, findings) = held::compare(book, batch);
+        let (changed, findings) = held::compare(book, batch, self.limits.silence_ms, now);
         self.pending.touched.extend(changed.into_iter().map(|epoch| (gateway.clone(), epoch)));
         for finding in findings {
             self.raise(finding.kind, gateway, Some(finding.epoch), Some(finding.seqs), now);
+        }
+    }
+
+    /// Says when a gateway's disk fails, and when it works again.
+    fn watch_spool(&mut self, gateway: &GatewayId, batch: &Batch, now: Timestamp) {
+        // Without a size the gateway has not said anything of its spool yet.
+        if batch.lane != Lane::Live || batch.spool.bytes_max == 0 {
+            return;
+        }
+        let Some(book) = self.book.gateways.get_mut(gateway) else { return };
+        match book.failed_spool {
+            None if !batch.spool.healthy => {
+                book.failed_spool = Some(batch.epoch);
+                self.raise(IncidentKind::SpoolFailed, gateway, Some(batch.epoch), None, now);
+            }
+            Some(failed)
+                if batch.spool.healthy && (failed == batch.epoch || book.succeeds(&batch.epoch, &failed)) =>
+            {
+                book.failed_spool = None;
+                let (kind, gateway) = (IncidentKind::SpoolFailed, gateway.clone());
+                self.pending.push(Effect::Ended(IncidentEnded { kind, gateway, at: now }));
+            }
+            _ => {}
         }
     }
 

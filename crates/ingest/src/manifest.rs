@@ -2,7 +2,7 @@
 
 use sitian_model::{Action, DeviceInfo, Epoch, GatewayId, Manifest, PointId, PointInfo, PointNo, Timestamp};
 
-use crate::effect::{Effect, EpochEntry, EpochState, IncidentKind, PointEntry};
+use crate::effect::{Effect, EpochEntry, IncidentKind, PointEntry};
 use crate::machine::Ingest;
 
 impl Ingest {
@@ -65,7 +65,8 @@ impl Ingest {
             points.push(self.register(id, device, info, now));
         }
         let book = self.book.gateways.entry(gateway.clone()).or_default();
-        book.insert(epoch, points.clone(), EpochState::fresh(no));
+        let state = book.state_of_new(&epoch, no);
+        book.insert(epoch, points.clone(), state);
         self.pending.touched.insert((gateway.clone(), epoch));
         let entry = EpochEntry { no, gateway: gateway.clone(), epoch, points, manifest, at: now };
         self.pending.push(Effect::Epoch(entry));

@@ -1,14 +1,16 @@
 //! The walk of a batch on the centre's side, on one thread: decode, admit, evaluate, ONE durable transaction, then acks,
 //! picture and streams. Nothing is acknowledged or shown before it is durable.
 
+mod fronts;
 mod quarantine;
 mod restart;
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sitian_alert::engine::WatchedPoint;
-use sitian_alert::{AcknowledgeError, Change, Engine, Rules};
+use sitian_alert::{AcknowledgeError, Change, ChangeKind, Engine, Rules};
 use sitian_api::{Live, LogEntry};
 use sitian_ingest::{Effect, EpochEntry, Group, IncidentKind, Ingest, Limits, PointEntry};
 use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, Mutant, PointNo, Timestamp};
@@ -17,6 +19,8 @@ use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
+
+use fronts::Fronts;
 
 use crate::backend::Centre;
 use crate::board::{Board, rows_of};
@@ -28,6 +32,9 @@ const GROUP: Duration = Duration::from_millis(20);
 /// A gateway probes every minute; after this silence it counts as offline even without its Will.
 const SILENT_MS: i64 = 150_000;
 const HOUR_MS: i64 = 3_600_000;
+/// Two machines under one id push each other out of the broker again and again: a gateway that said goodbye is offline
+/// only if nothing comes from it for this long.
+const GOODBYE_MS: i64 = 10_000;
 /// Pause after a transaction that failed; doubles while they go on failing.
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
 const PATIENCE_MAX: Duration = Duration::from_secs(8);
@@ -76,6 +83,11 @@ pub struct Admission {
     live: Live,
     asks: mpsc::Receiver<Ask>,
     replies: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    /// Acknowledgements of resolved episodes, for the next commit.
+    noted: Vec<Change>,
+    fronts: Fronts,
+    /// Gateways that said goodbye, and when.
+    leaving: HashMap<GatewayId, Timestamp>,
     ending: bool,
     /// Tell the gateways where they stand after the next commit, and how long to wait before they send.
     call: Option<Duration>,
@@ -152,10 +164,27 @@ impl Admission {
             }
             Ask::End => self.ending = true,
             Ask::Acknowledge { alert, by, note, reply } => {
-                let outcome = self.engine.acknowledge(alert, &by, &note, now).map(drop);
+                let outcome = match self.engine.acknowledge(alert, &by, &note, now) {
+                    Err(AcknowledgeError::NotOpen) => self.acknowledge_resolved(alert, &by, &note, now),
+                    other => other.map(drop),
+                };
                 self.replies.push((reply, outcome));
             }
         }
+    }
+
+    /// A person takes note of what is over already.
+    fn acknowledge_resolved(&mut self, alert: u64, by: &str, note: &str, now: Timestamp) -> Outcome {
+        let noted = self.noted.iter().rfind(|change| change.episode.id == alert);
+        let stored = noted.map(|change| change.episode.clone());
+        let stored = stored.or_else(|| self.store.reader().episode(alert).ok().flatten());
+        let Some(mut episode) = stored.filter(|episode| !episode.is_open()) else {
+            return Err(AcknowledgeError::NotOpen);
+        };
+        if episode.acknowledge(by, note, now)? {
+            self.noted.push(Change { kind: ChangeKind::Acknowledged, episode });
+        }
+        Ok(())
     }
 
     /// Tells every gateway where its epoch stands: what was under way to this program's predecessor, or to a broker that
@@ -201,7 +230,7 @@ impl Admission {
                 // What a broker kept from before is no sign of life.
                 Ok(state) if state.online && retain => {}
                 Ok(state) if state.online => self.hear(gateway, now),
-                Ok(_) => self.set_link(gateway, false, now, now),
+                Ok(_) => drop(self.leaving.entry(gateway.clone()).or_insert(now)),
                 Err(error) => self.complain("state not understood", gateway, &error, now),
             },
             Topic::Ack(_) | Topic::Command(_) | Topic::Result(_) | Topic::Alert(_) => {}
@@ -246,6 +275,7 @@ impl Admission {
             Some(known) => known.last_seen_at = Some(now),
             None => return,
         }
+        self.leaving.remove(gateway);
         self.set_link(gateway, true, now, now);
     }
 
@@ -269,6 +299,9 @@ impl Admission {
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }
+        let gone = self.leaving.extract_if(|_, at| now.since_ms(*at) >= GOODBYE_MS);
+        let gone: Vec<(GatewayId, Timestamp)> = gone.collect();
+        gone.iter().for_each(|(gateway, at)| self.set_link(gateway, false, *at, now));
         let board = &mut *write(&self.centre.board);
         if board.supervision.poll_timeout().is_none_or(|at| at <= now) {
             board.supervision.handle_timeout(now);
@@ -293,15 +326,17 @@ impl Admission {
     /// Takes what was decided, evaluates it, makes it durable, and only then tells anybody.
     fn settle(&mut self, now: Timestamp) {
         let Group { effects, acks } = self.ingest.take(now);
-        for effect in &effects {
-            match effect {
-                Effect::Point(entry) => self.watch(entry, now),
-                Effect::Epoch(entry) => self.watch_present(entry, now),
-                Effect::Rows(rows) => rows.iter().for_each(|row| self.engine.observe(row, now)),
-                _ => {}
-            }
+        let reader = self.store.reader();
+        let began = match self.fronts.advance(&effects, |no| reader.epoch(no)) {
+            Ok(began) => began,
+            Err(error) => return self.recover(&error),
+        };
+        // What a gateway no longer has is retired in the transaction that says so.
+        began.iter().for_each(|entry| self.judge_present(entry, &effects, now));
+        for row in effects.iter().filter_map(rows_of).flatten() {
+            self.engine.observe(row, now);
         }
-        let alerts: Vec<Change> = std::iter::from_fn(|| self.engine.poll_change()).collect();
+        let alerts: Vec<Change> = std::iter::from_fn(|| self.engine.poll_change()).chain(self.noted.drain(..)).collect();
         let transaction = Transaction { effects, alerts, alert_state: self.engine.take_delta(), at: now };
         if Mutant::AckBeforeCommit.lives() {
             acks.iter().for_each(|(gateway, ack)| self.outlet.ack(gateway, ack));
@@ -317,7 +352,7 @@ impl Admission {
                 Err(error) => return self.recover(&error),
             }
         };
-        self.show(&transaction, &cursors, now);
+        self.show(&transaction, &began, &cursors, now);
         acks.iter().for_each(|(gateway, ack)| self.outlet.ack(gateway, ack));
         // Only what is durable by now is told.
         if let Some(retry_after) = self.call.take() {
@@ -329,17 +364,18 @@ impl Admission {
         }
     }
 
-    fn show(&mut self, transaction: &Transaction, cursors: &[u64], now: Timestamp) {
+    fn show(&mut self, transaction: &Transaction, began: &[EpochEntry], cursors: &[u64], now: Timestamp) {
         for effect in &transaction.effects {
             match effect {
-                Effect::Point(entry) => self.board().know(entry.clone()),
-                Effect::Epoch(entry) => self.begin_epoch(entry, now),
+                Effect::Point(entry) => self.board().know_new(entry),
+                Effect::Epoch(entry) => drop(self.board().epochs.insert(entry.no, entry.epoch)),
                 Effect::Incident(incident) => {
                     warn!(gateway = %incident.gateway, kind = incident.kind.word(), "incident")
                 }
                 _ => {}
             }
         }
+        began.iter().for_each(|entry| self.begin_epoch(entry));
         let bases = {
             let mut board = self.board();
             // A commit without rows may find room where one with rows does not.
@@ -362,26 +398,23 @@ impl Admission {
         }
     }
 
-    /// What a manifest names is there from now on; what the one before named besides is gone.
-    fn begin_epoch(&mut self, entry: &EpochEntry, now: Timestamp) {
-        // A gateway that could not read its old manifest sends one without points.
-        if entry.points.is_empty() {
-            self.board().epochs.insert(entry.no, entry.epoch);
-            return;
-        }
-        let gone = self.board().begin_epoch(entry);
+    /// What a manifest names is watched from now on; what the one before named besides is not.
+    fn judge_present(&mut self, entry: &EpochEntry, effects: &[Effect], now: Timestamp) {
+        let present = self.board().present(entry, effects);
+        let gone = self.board().gone(entry);
         gone.into_iter().for_each(|point| self.engine.retire(point, now));
-        self.watch_present(entry, now);
+        present.iter().for_each(|entry| self.watch(entry, now));
+    }
+
+    /// What a manifest names is shown from now on; what the one before named besides is gone.
+    fn begin_epoch(&mut self, entry: &EpochEntry) {
+        let present = self.board().present(entry, &[]);
+        present.into_iter().for_each(|entry| self.board().know(entry));
+        self.board().begin_epoch(entry);
         for point in &entry.points {
             let limits = self.engine.limits(*point);
             self.board().make_present(*point, limits);
         }
-    }
-
-    fn watch_present(&mut self, entry: &EpochEntry, now: Timestamp) {
-        let known = |no: &PointNo| self.board().points.get(no).map(|point| point.entry.clone());
-        let present: Vec<PointEntry> = entry.points.iter().filter_map(known).collect();
-        present.iter().for_each(|entry| self.watch(entry, now));
     }
 
     fn watch(&mut self, entry: &PointEntry, now: Timestamp) {

@@ -123,7 +123,7 @@ impl Backend for Centre {
             storage: StorageHealth {
                 healthy: board.storage_healthy,
                 bytes: bytes(&self.storage) + bytes(&write_ahead_log(&self.storage)),
-                readings: board.readings,
+                readings_since_start: board.readings,
                 points: board.points.len() as u64,
                 committed_at: board.committed_at.map(|at| self.presenter.time(at)),
             },
@@ -268,7 +268,7 @@ impl Backend for Centre {
 
     fn incidents(&self, query: &IncidentsQuery) -> Result<Page<Incident>, BackendError> {
         let found = self.reader.incidents(&self.list_filter(query)?).map_err(unavailable)?;
-        Ok(page(found, query.limit, |one| one.id, |one| self.presenter.incident(one.id, &one.incident)))
+        Ok(page(found, query.limit, |one| one.id, |one| self.presenter.incident(one.id, &one.incident, one.ended_at)))
     }
 
     fn gaps(&self, query: &IncidentsQuery) -> Result<Page<Gap>, BackendError> {
@@ -344,7 +344,7 @@ impl Backend for Centre {
         self.asks.blocking_send(ask).map_err(|_| busy())?;
         match outcome.blocking_recv().map_err(|_| busy())? {
             Ok(()) => {}
-            Err(sitian_alert::AcknowledgeError::NotOpen) => return Err(BackendError::NotFound("open alert")),
+            Err(sitian_alert::AcknowledgeError::NotOpen) => return Err(BackendError::NotFound("alert")),
             Err(error) => return Err(BackendError::Invalid(error.to_string())),
         }
         let episode =

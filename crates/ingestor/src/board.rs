@@ -8,7 +8,7 @@ use sitian_alert::engine::PointLimit;
 use sitian_alert::{Episode, Phase, Severity, Subject};
 use sitian_ingest::{Effect, EpochEntry, PointEntry};
 use sitian_model::{
-    Cause, DeviceInfo, Epoch, EpochNo, GatewayId, PointId, PointNo, Row, SpoolState, Timestamp,
+    Cause, DeviceInfo, Epoch, EpochNo, GatewayId, PointId, PointInfo, PointNo, Row, SpoolState, Timestamp,
 };
 use sitian_supervision::{AlertMark, Supervision, Territory};
 
@@ -116,6 +116,38 @@ impl Board {
         self.points.insert(entry.no, BoardPoint { entry, limits, latest });
     }
 
+    /// A point was registered. What is known of it already, its gateway's newest manifest says better.
+    pub fn know_new(&mut self, entry: &PointEntry) {
+        if !self.points.contains_key(&entry.no) {
+            self.know(entry.clone());
+        }
+    }
+
+    /// The points of an epoch as its manifest describes them; those registered in the same group are among `effects`.
+    pub fn present(&self, entry: &EpochEntry, effects: &[Effect]) -> Vec<PointEntry> {
+        let registered = |no: PointNo| {
+            let fresh = effects.iter().find_map(|effect| match effect {
+                Effect::Point(point) if point.no == no => Some(point),
+                _ => None,
+            });
+            fresh.or_else(|| self.points.get(&no).map(|point| &point.entry))
+        };
+        let described = |(no, info): (&PointNo, &PointInfo)| {
+            let (known, device) = (registered(*no)?, entry.manifest.devices.get(info.device as usize)?);
+            let same = PointInfo { device: info.device, ..known.info.clone() } == *info && known.device == *device;
+            let at = if same { known.at } else { entry.at };
+            Some(PointEntry { no: *no, id: known.id.clone(), device: device.clone(), info: info.clone(), at })
+        };
+        entry.points.iter().zip(&entry.manifest.points).filter_map(described).collect()
+    }
+
+    /// The points that the gateway had and that this epoch does not name.
+    pub fn gone(&self, entry: &EpochEntry) -> Vec<PointNo> {
+        let present: HashSet<PointNo> = entry.points.iter().copied().collect();
+        let before = self.gateways.get(&entry.gateway).map_or(&[] as &[PointNo], |gateway| &gateway.points);
+        before.iter().copied().filter(|no| !present.contains(no)).collect()
+    }
+
     /// The gateway has this point now: it is counted. `limits` are what the rules say about it.
     pub fn make_present(&mut self, point: PointNo, limits: Vec<PointLimit>) {
         let Some(known) = self.points.get_mut(&point) else { return };
@@ -124,17 +156,15 @@ impl Board {
         self.supervision.register_point(point, &entry.id.gateway, entry.info.interval_ms, entry.at);
     }
 
-    /// An epoch began: its manifest is what the gateway has now. Returns the points that it no longer has.
-    pub fn begin_epoch(&mut self, entry: &EpochEntry) -> Vec<PointNo> {
+    /// An epoch began: its manifest is what the gateway has now.
+    pub fn begin_epoch(&mut self, entry: &EpochEntry) {
         self.epochs.insert(entry.no, entry.epoch);
+        let gone = self.gone(entry);
         let gateway = self.gateways.entry(entry.gateway.clone()).or_default();
-        let present: HashSet<PointNo> = entry.points.iter().copied().collect();
-        let gone = gateway.points.iter().copied().filter(|no| !present.contains(no)).collect::<Vec<_>>();
         gateway.points.clone_from(&entry.points);
         gateway.devices.clone_from(&entry.manifest.devices);
         gateway.software = Some(entry.manifest.software.clone());
         gone.iter().for_each(|no| self.supervision.retire_point(*no));
-        gone
     }
 
     /// Rows are durable. Returns the gateways that they came from.
@@ -209,7 +239,7 @@ pub fn rows_of(effect: &Effect) -> Option<&Vec<Row>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sitian_model::{DeviceId, PointInfo, PointKey, Quality};
+    use sitian_model::{DeviceId, PointKey, Quality};
 
     fn point() -> BoardPoint {
         let text = "well-formed";

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use rusqlite::Connection;
 use sitian_alert::Episode;
 use sitian_ingest::{EpochEntry, Restored};
-use sitian_model::{PointNo, Row, Span};
+use sitian_model::{EpochNo, PointNo, Row, Span};
 use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window};
 
 use crate::alerts::{self, EpisodeFilter, LogLine};
@@ -57,12 +57,20 @@ impl Reader {
         self.with(registry::restored)
     }
 
-    /// The newest epoch of every gateway, with the manifest in force.
+    /// The epoch that every gateway is in, with the manifest in force: the one that was seen live last.
     ///
     /// # Errors
     /// As [`Self::restored`].
     pub fn newest_epochs(&self) -> Result<Vec<EpochEntry>, StoreError> {
         self.with(registry::epochs)
+    }
+
+    /// One epoch, with its manifest.
+    ///
+    /// # Errors
+    /// As [`Self::restored`].
+    pub fn epoch(&self, no: EpochNo) -> Result<Option<EpochEntry>, StoreError> {
+        self.with(|connection| registry::epoch(connection, no))
     }
 
     /// Incidents, newest first.

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as Line, params};
 use sitian_ingest::{
-    Effect, EpochEntry, EpochState, GapCommitted, Incident, PointEntry, Quarantined, Redecoded,
+    Effect, EpochEntry, EpochState, GapCommitted, Incident, IncidentEnded, PointEntry, Quarantined, Redecoded,
 };
 use sitian_model::{Epoch, GatewayId, Timestamp};
 
@@ -13,7 +13,7 @@ use crate::manifest;
 mod answers;
 
 pub use answers::{GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
-pub(crate) use answers::{epochs, gaps, incidents, quarantine, quarantine_counts, raw, restored};
+pub(crate) use answers::{epoch, epochs, gaps, incidents, quarantine, quarantine_counts, raw, restored};
 
 /// Writes one effect; rows are written elsewhere.
 pub(crate) fn write(connection: &Connection, effect: &Effect) -> Result<(), StoreError> {
@@ -26,6 +26,7 @@ pub(crate) fn write(connection: &Connection, effect: &Effect) -> Result<(), Stor
         Effect::Quarantine(quarantined) => write_quarantine(connection, quarantined),
         Effect::Redecoded(redecoded) => write_redecoded(connection, redecoded),
         Effect::Incident(incident) => write_incident(connection, incident),
+        Effect::Ended(ended) => end_incident(connection, ended),
     }
 }
 
@@ -184,6 +185,16 @@ fn write_redecoded(connection: &Connection, redecoded: &Redecoded) -> Result<(),
         return Ok(());
     }
     Err(StoreError::damaged(format!("quarantine entry {} is not there to be read again", redecoded.id)))
+}
+
+fn end_incident(connection: &Connection, ended: &IncidentEnded) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE incident SET ended_ms = ?3 WHERE kind = ?1 AND ended_ms IS NULL
+             AND gateway = (SELECT no FROM gateway WHERE id = ?2)",
+        )?
+        .execute(params![ended.kind.word(), ended.gateway.as_str(), ended.at.0])?;
+    Ok(())
 }
 
 fn gateway(line: &Line<'_>, column: usize) -> Result<GatewayId, StoreError> {

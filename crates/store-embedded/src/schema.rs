@@ -11,8 +11,12 @@ use crate::lock::beside;
 /// "SITN": tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x5349_544E;
 /// One script per schema version, from 1 on.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql"), include_str!("schema/v3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/v1.sql"),
+    include_str!("schema/v2.sql"),
+    include_str!("schema/v3.sql"),
+    include_str!("schema/v4.sql"),
+];
 const BUSY_MS: u64 = 5_000;
 /// Files up to this size are checked page by page when they are opened: about a second for all of it.
 const CHECKED_BYTES_MAX: u64 = 512 << 20;

@@ -121,6 +121,7 @@ impl Centre {
             group_bytes_max,
             window_bytes: 12_000,
             retry_after_ms: 300,
+            silence_ms: 12_000,
             epoch_burst: 100_000,
             ..Limits::default()
         };

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use sitian_alert::{Change, Delta, Mark, SavedState};
-use sitian_ingest::{Effect, EpochState, Incident, PointEntry, Quarantined, Restored, RestoredEpoch};
+use sitian_ingest::{
+    Effect, EpochState, Incident, IncidentKind, PointEntry, Quarantined, Restored, RestoredEpoch,
+};
 use sitian_model::{Epoch, Gap, GatewayId, PointNo, Row, Seq, Timestamp};
 
 /// One durable transaction of the centre.
@@ -59,6 +61,8 @@ pub struct Book {
     kept_next: u64,
     /// What people were told.
     pub incidents: Vec<Incident>,
+    /// Gateways whose spool has failed, as people were told, with the epoch that said so.
+    pub failed_spools: BTreeMap<GatewayId, Epoch>,
     /// Every change of an alert.
     pub alerts: Vec<Change>,
     /// What they are a fold of.
@@ -133,7 +137,20 @@ impl Book {
                     *bytes = bytes.saturating_sub(entry.raw.len() as u64);
                 }
             }
-            Effect::Incident(incident) => self.incidents.push(incident.clone()),
+            Effect::Incident(incident) => {
+                if incident.kind == IncidentKind::SpoolFailed {
+                    let epoch = incident.epoch.unwrap_or(Epoch([0; 16]));
+                    if self.failed_spools.insert(incident.gateway.clone(), epoch).is_some() {
+                        return Err(format!("told twice without an end: {incident:?}"));
+                    }
+                }
+                self.incidents.push(incident.clone());
+            }
+            Effect::Ended(ended) => {
+                if self.failed_spools.remove(&ended.gateway).is_none() {
+                    return Err(format!("an end without a beginning: {ended:?}"));
+                }
+            }
         }
         Ok(())
     }
@@ -198,6 +215,7 @@ impl Book {
         Restored {
             points: self.points.values().cloned().collect(),
             epochs: self.epochs.values().cloned().collect(),
+            failed_spools: self.failed_spools.iter().map(|(g, epoch)| (g.clone(), *epoch)).collect(),
             quarantined_bytes: self.quarantined_bytes.iter().map(|(g, n)| (g.clone(), *n)).collect(),
         }
     }

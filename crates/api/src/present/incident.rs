@@ -34,7 +34,7 @@ pub struct QuarantineFacts<'a> {
 
 impl Presenter {
     /// An incident with its number.
-    pub fn incident(&self, id: u64, incident: &Incident) -> view::Incident {
+    pub fn incident(&self, id: u64, incident: &Incident, ended_at: Option<Timestamp>) -> view::Incident {
         let (base, breadcrumb) = self.stand(&incident.gateway);
         let (sentence, advice) = self.in_words(incident);
         view::Incident {
@@ -49,6 +49,7 @@ impl Presenter {
             last_seq: incident.seqs.map(|(_, last)| last),
             after: incident.after.map(|at| self.time(at)),
             at: self.time(incident.at),
+            ended_at: ended_at.map(|at| self.time(at)),
             sentence,
             advice,
         }
@@ -251,6 +252,12 @@ fn in_newer_words(kind: IncidentKind, gateway: &GatewayId, n_zh: &str, n_en: &st
             format!("{gateway} 先前无法识读的 {n_zh}现已识读并入库。"),
             format!("{n_en} of {gateway} that could not be read before have been read and stored."),
         ),
+        IncidentKind::SpoolFailed => (
+            format!("{gateway} 的存储卡写不进去：仍在采集并直接上传，但读数只留在内存里，此时断电或断网过久会丢失。"),
+            format!(
+                "The card of {gateway} refuses writes: it polls on and uploads directly, but readings are kept in memory only; a power cut, or a link that is down for long, loses them."
+            ),
+        ),
         _ => (
             format!("{gateway} 在上传读数，但不属于任何基地：读数已入库，任何页面都看不到。"),
             format!(
@@ -304,6 +311,10 @@ fn advice(kind: IncidentKind) -> Name {
             "Give the gateway a time server or a clock battery; once it is online the centre sets its clock too.",
         ),
         IncidentKind::Redecoded => ("不用处理。", "Nothing to do."),
+        IncidentKind::SpoolFailed => (
+            "先别断电，保持联网；备好新卡后停机更换（建议工业级），并检查供电和磁盘空间。",
+            "Keep it powered and online for now; have a new card (an industrial one) at hand, then swap it, and check the power supply and the free space.",
+        ),
         IncidentKind::Unassigned => (
             "在辖区文件里把这台网关加到所属基地，然后重启中心程序。",
             "Add the gateway to its base in the territory file, then restart the centre.",
@@ -327,6 +338,7 @@ fn kind(kind: IncidentKind) -> view::IncidentKind {
         IncidentKind::ClockUnknown => view::IncidentKind::ClockUnknown,
         IncidentKind::Redecoded => view::IncidentKind::Redecoded,
         IncidentKind::Unassigned => view::IncidentKind::Unassigned,
+        IncidentKind::SpoolFailed => view::IncidentKind::SpoolFailed,
     }
 }
 

@@ -210,7 +210,7 @@ fn every_incident_says_what_happened_and_what_to_do_in_both_languages() {
                 after,
                 at: NOW,
             };
-            let view = serde_json::to_value(presenter.incident(7, &incident)).unwrap();
+            let view = serde_json::to_value(presenter.incident(7, &incident, None)).unwrap();
             assert_eq!(view["kind"], json!(kind.word()));
             let stray = gateway.as_str() == "stray";
             assert_eq!(view["base"].is_null(), stray);
@@ -235,7 +235,7 @@ fn every_incident_says_what_happened_and_what_to_do_in_both_languages() {
         after: Some(NOW),
         at: NOW.plus_ms(3_600_000),
     };
-    let zh = json(&presenter.incident(1, &lost), "/sentence/zh");
+    let zh = json(&presenter.incident(1, &lost, None), "/sentence/zh");
     let zh = zh.as_str().unwrap();
     assert!(zh.contains("05-04 06:30 到 05-04 07:30 之间") && zh.contains("已知 3 条记录未到"), "{zh}");
 }

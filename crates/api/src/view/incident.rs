@@ -37,9 +37,11 @@ pub enum IncidentKind {
     Redecoded,
     /// A gateway publishes that stands in no base.
     Unassigned,
+    /// The gateway's disk refuses writes; readings live in memory only until they are sent. Lasts until `ended_at`.
+    SpoolFailed,
 }
 
-/// Something about the readings of a gateway that a person should know. It does not end and needs no acknowledgement.
+/// Something about the readings of a gateway that a person should know. It needs no acknowledgement.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Incident {
     /// Stable number; a later incident has a greater one.
@@ -66,6 +68,8 @@ pub struct Incident {
     pub after: Option<Time>,
     /// When the centre noticed it.
     pub at: Time,
+    /// When it was over, for what lasts (`spool_failed`); null while it goes on, and for everything else.
+    pub ended_at: Option<Time>,
     /// What happened, in words.
     pub sentence: Name,
     /// What to do about it, in words.

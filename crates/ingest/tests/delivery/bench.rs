@@ -129,6 +129,7 @@ pub struct Store {
     pub gaps: Vec<GapCommitted>,
     pub quarantine: Vec<Quarantined>,
     pub incidents: Vec<Incident>,
+    pub ended: Vec<IncidentEnded>,
 }
 
 impl Store {
@@ -172,6 +173,7 @@ impl Store {
                     self.quarantine.remove(redecoded.id as usize);
                 }
                 Effect::Incident(incident) => self.incidents.push(incident.clone()),
+                Effect::Ended(ended) => self.ended.push(ended.clone()),
             }
         }
     }
@@ -181,7 +183,10 @@ impl Store {
         for q in &self.quarantine {
             *bytes.entry(q.gateway.clone()).or_default() += q.raw.len() as u64;
         }
+        let begun = self.incidents.iter().filter(|i| i.kind == IncidentKind::SpoolFailed);
+        let open = begun.skip(self.ended.len());
         Restored {
+            failed_spools: open.filter_map(|i| Some((i.gateway.clone(), i.epoch?))).collect(),
             points: self.points.values().cloned().collect(),
             epochs: self.epochs.values().cloned().collect(),
             quarantined_bytes: bytes.into_iter().collect(),

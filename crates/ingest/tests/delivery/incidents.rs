@@ -31,11 +31,17 @@ fn check(name: &str, sent: &[Sent], expected: &[Expected]) {
         for n in 2..5 {
             bench.register(epoch(n));
         }
-        for Sent { epoch: e, first, end, held, lane } in sent {
+        let last = sent.iter().rfind(|sent| sent.lane == Lane::Live);
+        for (n, Sent { epoch: e, first, end, held, lane }) in sent.iter().chain(last).chain(last).enumerate()
+        {
+            if n >= sent.len() {
+                // Whatever has been silent for so long is not written by another machine.
+                bench.now = bench.now.plus_ms(Limits::default().silence_ms);
+            }
             let held = held.iter().map(|(n, end)| Held { epoch: epoch(*n), oldest: 0, end: *end, acked: 0 });
             bench.hear(&Batch { held: held.collect(), lane: *lane, ..batch(epoch(*e), *first, *end) });
             bench.now = bench.now.plus_ms(1000);
-            if restart {
+            if restart && n < sent.len() {
                 bench.ingest = Ingest::restore(Limits::default(), bench.store.restored());
             }
         }
@@ -121,6 +127,157 @@ fn an_end_that_shrinks_after_a_restart_is_lost_from_the_card() {
         ],
         &[(CardLost, 2, Some((3, 7)))],
     );
+}
+
+/// A machine that speaks every second: its epoch, and the ends of older epochs that its card lists, too.
+type Machine<'a> = (u8, &'a [(u8, u64)]);
+
+/// Lets machines speak in turn for so many seconds each, with one id between them.
+fn speak(bench: &mut Bench, next: &mut [u64; 5], machines: &[Machine<'_>], seconds: u64) {
+    for _ in 0..seconds {
+        for (e, older) in machines {
+            let n = &mut next[usize::from(*e)];
+            let own = Held { epoch: epoch(*e), oldest: 0, end: *n + 1, acked: 0 };
+            let older =
+                older.iter().map(|(e, end)| Held { epoch: epoch(*e), oldest: 0, end: *end, acked: 0 });
+            let taken = payload(bench.now.since_ms(NOW) as u64 / 1000, *e, flavour::GOOD);
+            let chain = bench.ingest.state(&bench.gateway, &epoch(*e)).and_then(|state| state.chain).unwrap();
+            let (held, entries) = (older.chain([own]).collect(), vec![Entry::Record(taken)]);
+            bench.hear(&Batch { first: *n, chain, held, entries, ..batch(epoch(*e), 0, 0) });
+            *n += 1;
+        }
+        bench.now = bench.now.plus_ms(1000);
+    }
+}
+
+#[test]
+fn nothing_is_lost_from_a_card_whose_machine_still_speaks() {
+    use IncidentKind::{CardLost, Clone, PossibleLoss};
+    let long = Limits::default().silence_ms as u64 / 1000 + 5;
+    type Turn<'a> = (&'a [Machine<'a>], u64);
+    type Case<'a> = (&'a str, &'a [Turn<'a>], &'a [(IncidentKind, u64)]);
+    let cases: &[Case<'_>] = &[
+        ("two machines, each with its own card", &[(&[(1, &[]), (2, &[])], 3 * long)], &[(Clone, 1)]),
+        (
+            "the second one's card is a copy of the first's",
+            &[(&[(1, &[])], 20), (&[(1, &[]), (2, &[(1, 10)])], 3 * long)],
+            &[(Clone, 1)],
+        ),
+        (
+            "the first one is switched off",
+            &[(&[(1, &[]), (2, &[])], 30), (&[(2, &[])], 2 * long)],
+            &[(Clone, 1)],
+        ),
+        (
+            "the second one is switched off",
+            &[(&[(1, &[]), (2, &[])], 30), (&[(1, &[])], 2 * long)],
+            &[(Clone, 1)],
+        ),
+        ("a new card", &[(&[(1, &[])], 30), (&[(2, &[])], 2 * long)], &[(PossibleLoss, 30)]),
+        ("a card that forgot", &[(&[(1, &[])], 30), (&[(2, &[(1, 20)])], 2 * long)], &[(CardLost, 20)]),
+        (
+            "the first one is switched off, and the second gets a new card",
+            &[(&[(1, &[]), (2, &[])], 30), (&[(2, &[])], long), (&[(3, &[])], 2 * long)],
+            &[(Clone, 1), (PossibleLoss, 30), (PossibleLoss, 30 + long)],
+        ),
+    ];
+    for (name, turns, expected) in cases {
+        let mut bench = Bench::new(Limits::default());
+        (2..5).for_each(|n| bench.register(epoch(n)));
+        let mut next = [0; 5];
+        turns.iter().for_each(|(machines, seconds)| speak(&mut bench, &mut next, machines, *seconds));
+        let first = |i: &Incident| i.seqs.map_or(1, |(first, _)| first);
+        let found: Vec<_> = bench.store.incidents.iter().map(|i| (i.kind, first(i))).collect();
+        assert_eq!(found, *expected, "{name}");
+    }
+}
+
+#[test]
+fn a_restored_centre_takes_no_replayed_epoch_for_the_live_one_and_tells_no_loss() {
+    let mut bench = Bench::new(Limits::default());
+    let live = |e: u8, n: u64, held: &[(u8, u64)]| {
+        let held = held.iter().map(|(e, end)| Held { epoch: epoch(*e), oldest: 0, end: *end, acked: 0 });
+        Batch { held: held.collect(), acked: n.min(3), ..batch(epoch(e), n, n + 1) }
+    };
+    bench.hear(&live(1, 0, &[(1, 1)]));
+    bench.ingest = Ingest::restore(Limits::default(), bench.store.restored());
+    // The centre has forgotten the epochs 2, 3 and 4; 1 was let go of in the meantime. 4 is live, and the broker plays back
+    // what it kept of 2 and 3.
+    bench.register(epoch(4));
+    bench.hear(&live(4, 9, &[(2, 5), (3, 2), (4, 10)]));
+    bench.hear(&Batch { acked: 0, ..live(4, 0, &[(2, 5), (3, 2), (4, 10)]) });
+    for (e, n, held) in [(2, 0, &[(2, 1)][..]), (3, 0, &[(2, 5), (3, 1)]), (2, 1, &[(2, 2)])] {
+        bench.now = bench.now.plus_ms(1000);
+        bench.register(epoch(e));
+        bench.hear(&Batch { acked: 0, ..live(e, n, held) });
+    }
+    for n in 1..6 {
+        bench.now = bench.now.plus_ms(40_000);
+        bench.hear(&Batch { acked: 0, ..live(4, n, &[(2, 5), (3, 2), (4, 10)]) });
+    }
+    let rank = |e| bench.ingest.state(&bench.gateway, &epoch(e)).map(|state| (state.live_rank, state.sealed));
+    assert_eq!([1, 2, 3, 4].map(rank), [(1, false), (0, true), (0, true), (2, false)].map(Some));
+    assert_eq!(bench.kinds(), [IncidentKind::ServerRestored]);
+}
+
+#[test]
+fn a_failed_spool_is_told_when_it_begins_and_when_it_ends() {
+    let (works, fails) = (Some(true), Some(false));
+    // Epoch, what it says of its spool, whether the centre is restarted behind it: how many began and ended by then.
+    type Step = (u8, Option<bool>, Lane, bool, (usize, usize));
+    let cases: &[(&str, &[Step])] = &[
+        (
+            "fails and works again",
+            &[
+                (1, works, Lane::Live, false, (0, 0)),
+                (1, fails, Lane::Live, true, (1, 0)),
+                (1, fails, Lane::Live, false, (1, 0)),
+                (1, works, Lane::Live, true, (1, 1)),
+                (1, works, Lane::Live, false, (1, 1)),
+                (1, fails, Lane::Live, true, (2, 1)),
+                (1, works, Lane::Live, false, (2, 2)),
+            ],
+        ),
+        (
+            "a new card ends it",
+            &[
+                (1, fails, Lane::Live, true, (1, 0)),
+                (2, works, Lane::Live, false, (1, 1)),
+                // A batch of the old card that comes late: what it says was true.
+                (2, works, Lane::Live, false, (1, 1)),
+            ],
+        ),
+        (
+            "a new card fails, too",
+            &[
+                (1, fails, Lane::Live, false, (1, 0)),
+                (2, fails, Lane::Live, true, (1, 0)),
+                (2, works, Lane::Live, false, (1, 1)),
+            ],
+        ),
+        (
+            "a gateway that has not opened its spool says nothing, nor does backfill",
+            &[(1, None, Lane::Live, false, (0, 0)), (1, fails, Lane::Backfill, false, (0, 0))],
+        ),
+    ];
+    for (name, steps) in cases {
+        let mut bench = Bench::new(Limits::default());
+        bench.register(epoch(2));
+        for (n, (e, healthy, lane, restart, expected)) in steps.iter().enumerate() {
+            let spool = healthy.map_or_else(SpoolState::default, |healthy| SpoolState {
+                bytes_max: 1 << 30,
+                healthy,
+                ..SpoolState::default()
+            });
+            bench.hear(&Batch { spool, lane: *lane, ..batch(epoch(*e), 0, 1) });
+            bench.now = bench.now.plus_ms(1000);
+            assert_eq!((bench.store.incidents.len(), bench.store.ended.len()), *expected, "{name}, step {n}");
+            if *restart {
+                bench.ingest = Ingest::restore(Limits::default(), bench.store.restored());
+            }
+        }
+        assert!(bench.kinds().iter().all(|kind| *kind == IncidentKind::SpoolFailed), "{name}");
+    }
 }
 
 #[test]

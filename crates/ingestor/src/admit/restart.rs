@@ -1,5 +1,6 @@
 //! Going on where the store stands: at a start, and after a transaction that failed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use sitian_supervision::Territory;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
+use super::fronts::Fronts;
 use super::{Admission, Ask, HOUR_MS, PATIENCE_MAX, PATIENCE_MIN, now, write};
 use crate::backend::Centre;
 use crate::board::Board;
@@ -47,6 +49,9 @@ impl Admission {
             live,
             asks,
             replies: Vec::new(),
+            noted: Vec::new(),
+            fronts: Fronts::restore(&restored.epochs),
+            leaving: HashMap::new(),
             ending: false,
             call: None,
             patience: PATIENCE_MIN,
@@ -65,7 +70,11 @@ impl Admission {
         points.into_iter().for_each(|entry| self.board().know(entry));
         let span = Span { from: now.plus_ms(-HOUR_MS), to: now.plus_ms(HOUR_MS) };
         for entry in &epochs {
-            self.begin_epoch(entry, now);
+            // A gateway that could not read an old manifest sends one without points.
+            if !entry.points.is_empty() {
+                self.judge_present(entry, &[], now);
+                self.begin_epoch(entry);
+            }
             let mut board = write(&self.centre.board);
             for (point, row) in entry.points.iter().zip(reader.latest(&entry.points)?) {
                 if let (Some(shown), Some(row)) = (board.points.get_mut(point), row) {
@@ -89,6 +98,7 @@ impl Admission {
         error!(error = %refused, "failed to commit; nothing was acknowledged, the gateways are asked again");
         self.board().storage_healthy = false;
         self.replies.clear();
+        self.noted.clear();
         std::thread::park_timeout(PATIENCE_MIN);
         self.patience = (2 * self.patience).min(PATIENCE_MAX);
         match self.reload() {
@@ -103,6 +113,7 @@ impl Admission {
     fn reload(&mut self) -> Result<()> {
         let restored = self.store.reader().restored()?;
         self.engine = engine(&self.store, &self.rules, self.grace, &self.territory)?;
+        self.fronts = Fronts::restore(&restored.epochs);
         self.ingest.reload(restored);
         self.reread_anew();
         let (present, online, hears) = {

@@ -57,6 +57,8 @@ pub struct IncidentStored {
     pub id: u64,
     /// What happened.
     pub incident: Incident,
+    /// When it was over, by the server's clock; `None` while it lasts, and for what has no end.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// One set of bytes in quarantine, without the bytes.
@@ -113,29 +115,53 @@ pub(crate) fn restored(connection: &Connection) -> Result<Restored, StoreError> 
         "SELECT g.id, sum(length(q.raw)) FROM quarantine q JOIN gateway g ON g.no = q.gateway GROUP BY g.id",
         |line| Ok((gateway(line, 0)?, line.get::<_, i64>(1)?.cast_unsigned())),
     )?;
-    Ok(Restored { points, epochs, quarantined_bytes })
+    let failed_spools = collect(
+        connection,
+        "SELECT g.id, i.label FROM incident i JOIN gateway g ON g.no = i.gateway
+         WHERE i.kind = 'spool_failed' AND i.ended_ms IS NULL",
+        |line| {
+            let epoch = label(line, 1)?.ok_or_else(|| StoreError::damaged("a failed spool has no epoch"))?;
+            Ok((gateway(line, 0)?, epoch))
+        },
+    )?;
+    Ok(Restored { points, epochs, quarantined_bytes, failed_spools })
 }
 
-/// The newest epoch of every gateway, with its manifest.
+/// The epoch that every gateway is in, with its manifest: the one that was seen live last, or the newest while none was.
+/// Old epochs whose manifests arrive later, after a restoration of this store, were never seen live.
 pub(crate) fn epochs(connection: &Connection) -> Result<Vec<EpochEntry>, StoreError> {
     collect(
         connection,
         "SELECT e.no, g.id, e.label, e.points, m.body, e.first_ms FROM epoch e JOIN gateway g ON g.no = e.gateway
          JOIN manifest m ON m.no = e.manifest
-         WHERE e.no IN (SELECT max(no) FROM epoch GROUP BY gateway) ORDER BY g.id",
-        |line| {
-            let gateway = gateway(line, 1)?;
-            Ok(EpochEntry {
-                no: EpochNo(line.get(0)?),
-                epoch: label(line, 2)?.ok_or_else(|| StoreError::damaged("an epoch has no label"))?,
-                points: points(line, 3)?,
-                manifest: manifest::decode(line.get_ref(4)?.as_blob().unwrap_or_default(), gateway.clone())
-                    .map_err(|error| StoreError::damaged(format!("manifest of gateway {gateway}: {error}")))?,
-                gateway,
-                at: Timestamp(line.get(5)?),
-            })
-        },
+         WHERE e.no IN (SELECT no FROM (SELECT x.no, row_number() OVER (PARTITION BY x.gateway
+         ORDER BY coalesce(w.live_rank, 0) DESC, x.no DESC) place FROM epoch x
+         LEFT JOIN watermark w ON w.epoch = x.no) WHERE place = 1) ORDER BY g.id",
+        entry,
     )
+}
+
+/// One epoch with its manifest.
+pub(crate) fn epoch(connection: &Connection, no: EpochNo) -> Result<Option<EpochEntry>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.no, g.id, e.label, e.points, m.body, e.first_ms FROM epoch e JOIN gateway g ON g.no = e.gateway
+         JOIN manifest m ON m.no = e.manifest WHERE e.no = ?1",
+    )?;
+    let mut lines = statement.query([no.0])?;
+    lines.next()?.map(entry).transpose()
+}
+
+fn entry(line: &Line<'_>) -> Result<EpochEntry, StoreError> {
+    let gateway = gateway(line, 1)?;
+    Ok(EpochEntry {
+        no: EpochNo(line.get(0)?),
+        epoch: label(line, 2)?.ok_or_else(|| StoreError::damaged("an epoch has no label"))?,
+        points: points(line, 3)?,
+        manifest: manifest::decode(line.get_ref(4)?.as_blob().unwrap_or_default(), gateway.clone())
+            .map_err(|error| StoreError::damaged(format!("manifest of gateway {gateway}: {error}")))?,
+        gateway,
+        at: Timestamp(line.get(5)?),
+    })
 }
 
 /// Incidents, newest first.
@@ -144,7 +170,8 @@ pub(crate) fn incidents(
     filter: &ListFilter,
 ) -> Result<Vec<IncidentStored>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT i.id, i.kind, g.id, i.label, i.other, i.first_seq, i.last_seq, i.after_ms, i.at_ms FROM incident i
+        "SELECT i.id, i.kind, g.id, i.label, i.other, i.first_seq, i.last_seq, i.after_ms, i.at_ms, i.ended_ms
+         FROM incident i
          JOIN gateway g ON g.no = i.gateway WHERE i.id < ?1 AND i.at_ms >= ?2
          AND (?3 IS NULL OR g.id IN (SELECT value FROM json_each(?3))) ORDER BY i.id DESC LIMIT ?4",
     )?;
@@ -163,7 +190,8 @@ pub(crate) fn incidents(
             after: time(line, 7)?,
             at: Timestamp(line.get(8)?),
         };
-        found.push(IncidentStored { id: line.get::<_, i64>(0)?.cast_unsigned(), incident });
+        let (id, ended_at) = (line.get::<_, i64>(0)?.cast_unsigned(), time(line, 9)?);
+        found.push(IncidentStored { id, incident, ended_at });
     }
     Ok(found)
 }
