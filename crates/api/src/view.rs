@@ -97,7 +97,7 @@ pub struct StorageHealth {
     /// Bytes on disk.
     pub bytes: u64,
     /// Readings committed since the process started.
-    pub readings: u64,
+    pub readings_since_start: u64,
     /// Points registered.
     pub points: u64,
     /// The last durable commit.

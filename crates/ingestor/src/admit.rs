@@ -336,7 +336,8 @@ impl Admission {
         for row in effects.iter().filter_map(rows_of).flatten() {
             self.engine.observe(row, now);
         }
-        let alerts: Vec<Change> = std::iter::from_fn(|| self.engine.poll_change()).chain(self.noted.drain(..)).collect();
+        let alerts: Vec<Change> =
+            std::iter::from_fn(|| self.engine.poll_change()).chain(self.noted.drain(..)).collect();
         let transaction = Transaction { effects, alerts, alert_state: self.engine.take_delta(), at: now };
         if Mutant::AckBeforeCommit.lives() {
             acks.iter().for_each(|(gateway, ack)| self.outlet.ack(gateway, ack));

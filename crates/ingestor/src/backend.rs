@@ -268,7 +268,12 @@ impl Backend for Centre {
 
     fn incidents(&self, query: &IncidentsQuery) -> Result<Page<Incident>, BackendError> {
         let found = self.reader.incidents(&self.list_filter(query)?).map_err(unavailable)?;
-        Ok(page(found, query.limit, |one| one.id, |one| self.presenter.incident(one.id, &one.incident, one.ended_at)))
+        Ok(page(
+            found,
+            query.limit,
+            |one| one.id,
+            |one| self.presenter.incident(one.id, &one.incident, one.ended_at),
+        ))
     }
 
     fn gaps(&self, query: &IncidentsQuery) -> Result<Page<Gap>, BackendError> {

@@ -125,16 +125,17 @@ impl Board {
 
     /// The points of an epoch as its manifest describes them; those registered in the same group are among `effects`.
     pub fn present(&self, entry: &EpochEntry, effects: &[Effect]) -> Vec<PointEntry> {
-        let registered = |no: PointNo| {
-            let fresh = effects.iter().find_map(|effect| match effect {
-                Effect::Point(point) if point.no == no => Some(point),
-                _ => None,
-            });
-            fresh.or_else(|| self.points.get(&no).map(|point| &point.entry))
-        };
+        let fresh = effects.iter().filter_map(|effect| match effect {
+            Effect::Point(point) => Some((point.no, point)),
+            _ => None,
+        });
+        let fresh: HashMap<PointNo, &PointEntry> = fresh.collect();
+        let registered =
+            |no| fresh.get(&no).copied().or_else(|| self.points.get(&no).map(|point| &point.entry));
         let described = |(no, info): (&PointNo, &PointInfo)| {
             let (known, device) = (registered(*no)?, entry.manifest.devices.get(info.device as usize)?);
-            let same = PointInfo { device: info.device, ..known.info.clone() } == *info && known.device == *device;
+            let same =
+                PointInfo { device: info.device, ..known.info.clone() } == *info && known.device == *device;
             let at = if same { known.at } else { entry.at };
             Some(PointEntry { no: *no, id: known.id.clone(), device: device.clone(), info: info.clone(), at })
         };

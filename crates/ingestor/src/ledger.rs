@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use sitian_api::view::{Ledger, LedgerEntry};
 use sitian_api::{BackendError, LedgerQuery};
-use sitian_ingest::Form;
-use sitian_model::{GatewayId, PointNo, Span, Timestamp};
-use sitian_series::missing::{self, Lack, Loss, Missing};
+use sitian_ingest::{Form, Incident, IncidentKind};
+use sitian_model::{Cause, GatewayId, PointNo, Quality, Span, Timestamp};
+use sitian_series::missing::{self, Account, Lack, Loss, Missing};
 use sitian_series::{AggregateQuery, Extras, Series, Window, window};
 use sitian_store_embedded::ListFilter;
 
@@ -42,6 +42,7 @@ struct Sum {
     expected: u64,
     stored: u64,
     missing: Missing,
+    doubtful: BTreeMap<Cause, u64>,
 }
 
 impl Centre {
@@ -70,6 +71,7 @@ impl Centre {
             expected: sum.expected,
             stored: sum.stored,
             missing: self.presenter.missing(&sum.missing),
+            doubtful: sum.doubtful.iter().map(|(cause, n)| (cause.word().to_owned(), *n)).collect(),
         };
         let of_node = |(node, sums): (&&sitian_supervision::Node, &Vec<Sum>)| {
             starts.iter().zip(sums).map(|(span, sum)| entry(&node.id, span, sum)).collect::<Vec<_>>()
@@ -113,23 +115,43 @@ impl Centre {
             let asked =
                 self.presenter.aggregate_query(point.no, query.span, query.window_ms, point.interval_ms);
             let windows = self.promised(&asked, point.interval_ms, point.since)?;
-            Ok::<_, BackendError>((point.interval_ms, windows))
+            Ok::<_, BackendError>((point.no, point.interval_ms, windows))
         };
         let counted = points.iter().map(count).collect::<Result<Vec<_>, _>>()?;
-        let short = counted.iter().flat_map(|(_, windows)| windows).any(is_short);
+        let short = counted.iter().flat_map(|(.., windows)| windows).any(is_short);
         let losses = if short { self.losses(gateway, points, query.span)? } else { Vec::new() };
         let mut sums: Vec<Sum> = Vec::new();
-        for (interval_ms, windows) in &counted {
-            let one = |window: &Window| Sum {
-                expected: window.expected.unwrap_or(0),
-                stored: window.count(),
-                missing: missing::explain(window, query.span, *interval_ms, &losses),
+        for (point, interval_ms, windows) in &counted {
+            let one = |window: &Window| {
+                let Account { expected, stored, missing } =
+                    missing::account(window, query.span, *interval_ms, &losses);
+                Ok(Sum { expected, stored, missing, doubtful: self.doubtful(*point, window, query.span)? })
             };
-            add(&mut sums, &windows.iter().map(one).collect::<Vec<_>>());
+            add(&mut sums, &windows.iter().map(one).collect::<Result<Vec<_>, BackendError>>()?);
         }
         let within = |window: &Window| Span { from: window.from, to: window.to.min(query.span.to) };
-        let spans = counted.first().map(|(_, windows)| windows.iter().map(within).collect());
+        let spans = counted.first().map(|(.., windows)| windows.iter().map(within).collect());
         Ok((spans.unwrap_or_default(), sums))
+    }
+
+    /// Stored readings of a window that something speaks against, by cause. Statistics do not tell; most windows have none.
+    fn doubtful(
+        &self,
+        point: PointNo,
+        window: &Window,
+        span: Span,
+    ) -> Result<BTreeMap<Cause, u64>, BackendError> {
+        let mut found = BTreeMap::new();
+        if window.uncertain > 0 {
+            let inside = Span { from: window.from.max(span.from), to: window.to.min(span.to) };
+            self.reader.walk(point, inside, &mut |row| {
+                if let Quality::Uncertain(cause) = row.quality {
+                    *found.entry(cause).or_default() += 1;
+                }
+                true
+            })?;
+        }
+        Ok(found)
     }
 
     /// The windows of a point with what was due in them: nothing before the point was registered, but for what came
@@ -200,6 +222,15 @@ impl Centre {
                 labelled.push((*no, first, end - 1, Lack::Quarantined));
             }
         }
+        // Readings that were taken before the clock was set are stored, but not when they were due.
+        for stored in self.reader.incidents(&filter).map_err(unavailable)? {
+            let Incident { kind, epoch, seqs, .. } = stored.incident;
+            if let (IncidentKind::ClockUnknown, Some(epoch), Some((first, last))) = (kind, epoch, seqs)
+                && let Some(no) = epochs.get(&epoch)
+            {
+                labelled.push((*no, first, last, Lack::Bad(Cause::ClockUnknown)));
+            }
+        }
         for (epoch, first, last, lack) in labelled {
             let there = silences.iter().filter(|silence| silence.may_hold(epoch, first, last));
             losses.extend(there.map(|silence| Loss { span: silence.span, lack }));
@@ -254,6 +285,7 @@ fn add(sums: &mut Vec<Sum>, more: &[Sum]) {
     for (sum, more) in sums.iter_mut().zip(more) {
         sum.expected += more.expected;
         sum.stored += more.stored;
+        more.doubtful.iter().for_each(|(cause, n)| *sum.doubtful.entry(*cause).or_default() += n);
         more.missing.iter().for_each(|(lack, n)| *sum.missing.entry(*lack).or_default() += n);
     }
 }

@@ -108,6 +108,24 @@ pub fn explain(window: &Window, span: Span, interval_ms: u32, losses: &[Loss]) -
     missing
 }
 
+/// What was due in one window of one point, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Account {
+    /// Always `stored` and all of `missing` together.
+    pub expected: u64,
+    /// Readings with a value, at most those due: a second writer does not make up for what others lack.
+    pub stored: u64,
+    /// The others, by reason.
+    pub missing: Missing,
+}
+
+/// Draws up the account of a window; the arguments are those of [`explain`].
+pub fn account(window: &Window, span: Span, interval_ms: u32, losses: &[Loss]) -> Account {
+    let stored = window.count().min(window.expected.unwrap_or(0));
+    let missing = explain(window, span, interval_ms, losses);
+    Account { expected: stored + missing.values().sum::<u64>(), stored, missing }
+}
+
 /// Notes `n` readings, but not more than are `left`; says how many it noted.
 fn take(missing: &mut Missing, lack: Lack, n: u64, left: u64) -> u64 {
     let n = n.min(left);

@@ -6,8 +6,8 @@ use sitian_alert::{
     Acknowledgement, Change, ChangeKind, Delta, Episode, Mark, Phase, SavedState, Severity, Subject,
 };
 use sitian_ingest::{
-    Effect, EpochEntry, EpochState, Form, GapCommitted, Incident, IncidentKind, PointEntry, Quarantined,
-    Redecoded, Restored, RestoredEpoch,
+    Effect, EpochEntry, EpochState, Form, GapCommitted, Incident, IncidentEnded, IncidentKind, PointEntry,
+    Quarantined, Redecoded, Restored, RestoredEpoch,
 };
 use sitian_model::{
     BaseId, DeviceId, DeviceInfo, Epoch, EpochNo, Gap, GapReason, GatewayId, Manifest, PointId, PointInfo,
@@ -119,10 +119,84 @@ fn the_registry_is_given_back_as_it_was_described_last() {
             restored(&epoch(3, "gw-2", 1), lost),
         ],
         quarantined_bytes: vec![(gateway("gw-9"), 7)],
+        failed_spools: Vec::new(),
     };
     assert_eq!(writer.reader().restored().expect("reads"), expected);
     let newest = writer.reader().newest_epochs().expect("reads");
-    assert_eq!(newest, [epoch(2, "gw-1", 2), epoch(3, "gw-2", 1)]);
+    // The second was never seen live.
+    assert_eq!(newest, [epoch(1, "gw-1", 1), epoch(3, "gw-2", 1)]);
+    assert_eq!(writer.reader().epoch(EpochNo(2)).expect("reads"), Some(epoch(2, "gw-1", 2)));
+    assert_eq!(writer.reader().epoch(EpochNo(9)).expect("reads"), None);
+}
+
+#[test]
+fn the_epoch_a_gateway_is_in_is_the_one_seen_live_last_not_the_one_that_arrived_last() {
+    // Live ranks of the epochs 1, 2, 3; the epoch that the gateway is in.
+    for (ranks, expected) in [
+        ([None, None, None], 3),
+        ([Some(1), None, None], 1),
+        ([Some(1), Some(2), None], 2),
+        ([Some(2), Some(0), Some(1)], 1),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut writer = store(&folder.path().join("sitian.db"));
+        let mut effects = vec![Effect::Point(point(1, "gw-1/soil-1/soil_moisture", "%"))];
+        for (no, rank) in (1..).zip(ranks) {
+            effects.push(Effect::Epoch(epoch(no, "gw-1", no as u8)));
+            effects.extend(rank.map(|live_rank| Effect::Watermark(EpochState { live_rank, ..state(no, 1) })));
+        }
+        writer.commit(&Transaction { effects, ..Transaction::default() }).expect("commits");
+        let newest = writer.reader().newest_epochs().expect("reads");
+        assert_eq!(newest, [epoch(expected, "gw-1", expected as u8)], "{ranks:?}");
+    }
+}
+
+#[test]
+fn a_failed_spool_is_open_until_it_is_said_to_be_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let began = |id: &str, at| {
+        Effect::Incident(Incident {
+            kind: IncidentKind::SpoolFailed,
+            gateway: gateway(id),
+            epoch: Some(Epoch([1; 16])),
+            other: None,
+            seqs: None,
+            after: None,
+            at: Timestamp(at),
+        })
+    };
+    let over = |id: &str, at| {
+        Effect::Ended(IncidentEnded {
+            kind: IncidentKind::SpoolFailed,
+            gateway: gateway(id),
+            at: Timestamp(at),
+        })
+    };
+    let steps = [
+        (began("gw-1", 1), &["gw-1"][..], vec![None]),
+        (began("gw-2", 2), &["gw-1", "gw-2"], vec![None, None]),
+        (over("gw-1", 3), &["gw-2"], vec![Some(3), None]),
+        (began("gw-1", 4), &["gw-2", "gw-1"], vec![Some(3), None, None]),
+        (over("gw-1", 5), &["gw-2"], vec![Some(3), None, Some(5)]),
+    ];
+    for (effect, open, ends) in steps {
+        let mut writer = store(&path);
+        writer
+            .commit(&Transaction { effects: vec![effect.clone()], ..Transaction::default() })
+            .expect("commits");
+        let failed = writer.reader().restored().expect("reads").failed_spools;
+        assert_eq!(
+            failed,
+            open.iter().map(|id| (gateway(id), Epoch([1; 16]))).collect::<Vec<_>>(),
+            "{effect:?}"
+        );
+        let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
+        let mut found = writer.reader().incidents(&all).expect("reads");
+        found.reverse();
+        let found: Vec<_> = found.iter().map(|stored| stored.ended_at.map(|at| at.0)).collect();
+        assert_eq!(found, ends, "{effect:?}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod ledger;
+mod pace;
 pub mod rollup;
 pub mod territory;
 

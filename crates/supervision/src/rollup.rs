@@ -12,6 +12,7 @@ use sitian_model::{Cause, GatewayId, PointNo, Row, Timestamp};
 
 pub use crate::ledger::Completeness;
 use crate::ledger::{Ledger, next_change};
+use crate::pace::Pace;
 use crate::territory::{Level, Node, NodeNo, Territory};
 
 /// Younger readings make a base known, in milliseconds.
@@ -210,6 +211,7 @@ struct Point {
     base: NodeNo,
     interval_ms: u32,
     since: Timestamp,
+    pace: Pace,
 }
 
 /// The living tree. Numbers come from what it is told; after a restart the owner tells it again: points with their
@@ -264,7 +266,7 @@ impl Supervision {
     ) -> bool {
         self.retire_point(point);
         let Some(base) = self.territory.number_of_base(gateway) else { return false };
-        self.points.insert(point, Point { base, interval_ms, since });
+        self.points.insert(point, Point { base, interval_ms, since, pace: Pace::default() });
         self.carry(base, |tally| {
             tally.points += 1;
             tally.ledger.promise(interval_ms, since);
@@ -274,7 +276,7 @@ impl Supervision {
 
     /// A point that its gateway no longer has.
     pub fn retire_point(&mut self, point: PointNo) {
-        let Some(Point { base, interval_ms, since }) = self.points.remove(&point) else { return };
+        let Some(Point { base, interval_ms, since, .. }) = self.points.remove(&point) else { return };
         self.carry(base, |tally| {
             tally.points -= 1;
             tally.ledger.withdraw(interval_ms, since);
@@ -284,15 +286,18 @@ impl Supervision {
     /// A committed row, fresh or late; rows of the last hour may be told again after a restart, once. Touches the base and
     /// the three nodes above it.
     pub fn observe(&mut self, row: &Row, now: Timestamp) {
-        let Some(Point { base, .. }) = self.points.get(&row.point) else { return };
-        let base = *base;
+        let Some(point) = self.points.get_mut(&row.point) else { return };
+        let base = point.base;
         let dated = row.quality.cause() != Some(Cause::ClockUnknown) && row.at.since_ms(now) <= FUTURE_MS;
         if row.value.is_none() || !dated {
             return;
         }
+        let counts = point.pace.count(row.at, point.interval_ms);
         self.now = self.now.max(now);
         self.carry(base, |tally| {
-            tally.ledger.count(row.at);
+            if counts {
+                tally.ledger.count(row.at);
+            }
             tally.last_reading_at = tally.last_reading_at.max(Some(row.at));
         });
         if self.tallies[base].state == State::NoData {

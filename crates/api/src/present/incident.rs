@@ -253,7 +253,9 @@ fn in_newer_words(kind: IncidentKind, gateway: &GatewayId, n_zh: &str, n_en: &st
             format!("{n_en} of {gateway} that could not be read before have been read and stored."),
         ),
         IncidentKind::SpoolFailed => (
-            format!("{gateway} 的存储卡写不进去：仍在采集并直接上传，但读数只留在内存里，此时断电或断网过久会丢失。"),
+            format!(
+                "{gateway} 的存储卡写不进去：仍在采集并直接上传，但读数只留在内存里，此时断电或断网过久会丢失。"
+            ),
             format!(
                 "The card of {gateway} refuses writes: it polls on and uploads directly, but readings are kept in memory only; a power cut, or a link that is down for long, loses them."
             ),

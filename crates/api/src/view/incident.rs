@@ -222,17 +222,22 @@ pub struct LedgerEntry {
     pub from: Time,
     /// First moment outside.
     pub to: Time,
-    /// Readings that the intervals of the points below promise.
+    /// Readings that the intervals of the points below promise: always `stored` and all of `missing` together.
     #[schema(example = 3600)]
     pub expected: u64,
-    /// Readings stored, of whatever quality but bad.
+    /// Readings stored with a value, at most one for each that was due.
     #[schema(example = 3437)]
     pub stored: u64,
-    /// Readings missing by reason: the cause of a bad reading, `evicted`, `damaged`, `trimmed`, `quarantined`,
-    /// `gateway_down` while no point of the gateway has a reading, otherwise `unknown`. One reading more or less per
-    /// point and window is where the window's edge fell and is not counted.
+    /// Readings missing by reason: the cause of a bad reading (such as `timeout`, `checksum`, `bus_overrun`), `evicted`,
+    /// `damaged`, `trimmed`, `quarantined`, `clock_unknown` while the gateway's readings had no time, `gateway_down` while no
+    /// point of the gateway has a reading, otherwise `unknown`. One reading more or less per point and window is where the
+    /// window's edge fell and is not counted.
     #[schema(example = json!({"timeout": 120, "gateway_down": 43}))]
     pub missing: BTreeMap<String, u64>,
+    /// Stored readings that something speaks against, by cause: `implausible`, `device_status`, `clock_unknown`. They count
+    /// as stored.
+    #[schema(example = json!({"implausible": 3}))]
+    pub doubtful: BTreeMap<String, u64>,
 }
 
 /// The ledger of a node and of the nodes directly below it.

@@ -192,7 +192,13 @@ impl Backend for World {
         Health {
             status: "ok".to_owned(),
             version: "0.1.0".to_owned(),
-            storage: StorageHealth { healthy: true, bytes: 1, readings: 2, points: 3, committed_at: None },
+            storage: StorageHealth {
+                healthy: true,
+                bytes: 1,
+                readings_since_start: 2,
+                points: 3,
+                committed_at: None,
+            },
             broker: BrokerHealth { up: true, since: Some(time(0)) },
         }
     }
@@ -393,6 +399,7 @@ impl Backend for World {
             expected: 3600,
             stored: 3437,
             missing: [("timeout".to_owned(), 120), ("gateway_down".to_owned(), 43)].into(),
+            doubtful: [("implausible".to_owned(), 3)].into(),
         };
         let items = std::iter::once(scope.clone()).chain(below).map(entry).collect();
         Ok(Ledger { window_ms: query.window_ms, items })
@@ -412,6 +419,7 @@ impl Backend for World {
             last_seq: None,
             after: None,
             at: time(0),
+            ended_at: None,
             sentence: Name::default(),
             advice: Name::default(),
         };

@@ -89,7 +89,14 @@ mod tests {
             points: Vec::new(),
         };
         let points = (0..points).map(PointNo).collect();
-        EpochEntry { no: EpochNo(no), gateway, epoch: Epoch([no as u8; 16]), points, manifest, at: Timestamp(0) }
+        EpochEntry {
+            no: EpochNo(no),
+            gateway,
+            epoch: Epoch([no as u8; 16]),
+            points,
+            manifest,
+            at: Timestamp(0),
+        }
     }
 
     /// A manifest, or a watermark with its rank; the epoch that the gateway is in from then on, if it is another one.
@@ -103,14 +110,37 @@ mod tests {
     fn a_gateway_is_in_the_epoch_that_was_seen_live_last_whatever_arrives_later() {
         use Step::{Empty, Live, Manifest};
         let cases: &[(&str, &[(Step, Option<u32>)])] = &[
-            ("one after the other", &[(Manifest(0), Some(0)), (Live(0, 1), None), (Manifest(1), None), (Live(1, 2), Some(1))]),
+            (
+                "one after the other",
+                &[(Manifest(0), Some(0)), (Live(0, 1), None), (Manifest(1), None), (Live(1, 2), Some(1))],
+            ),
             ("before anything is live the newest counts", &[(Manifest(0), Some(0)), (Manifest(1), Some(1))]),
             (
                 "a restored centre hears of old epochs later",
-                &[(Manifest(3), Some(3)), (Live(3, 1), None), (Manifest(4), None), (Manifest(5), None), (Live(4, 0), None), (Live(3, 1), None)],
+                &[
+                    (Manifest(3), Some(3)),
+                    (Live(3, 1), None),
+                    (Manifest(4), None),
+                    (Manifest(5), None),
+                    (Live(4, 0), None),
+                    (Live(3, 1), None),
+                ],
             ),
-            ("a clone takes the front once", &[(Manifest(0), Some(0)), (Live(0, 1), None), (Manifest(1), None), (Live(1, 2), Some(1)), (Live(0, 1), None), (Live(1, 2), None)]),
-            ("a manifest without points says nothing", &[(Manifest(0), Some(0)), (Empty(1), None), (Live(1, 1), None), (Live(0, 2), None)]),
+            (
+                "a clone takes the front once",
+                &[
+                    (Manifest(0), Some(0)),
+                    (Live(0, 1), None),
+                    (Manifest(1), None),
+                    (Live(1, 2), Some(1)),
+                    (Live(0, 1), None),
+                    (Live(1, 2), None),
+                ],
+            ),
+            (
+                "a manifest without points says nothing",
+                &[(Manifest(0), Some(0)), (Empty(1), None), (Live(1, 1), None), (Live(0, 2), None)],
+            ),
         ];
         for restarts in [false, true] {
             for (name, steps) in cases {
@@ -120,7 +150,10 @@ mod tests {
                     let effect = match step {
                         Manifest(no) => Effect::Epoch(entry(*no, 2)),
                         Empty(no) => Effect::Epoch(entry(*no, 0)),
-                        Live(no, rank) => Effect::Watermark(EpochState { live_rank: *rank, ..EpochState::fresh(EpochNo(*no)) }),
+                        Live(no, rank) => Effect::Watermark(EpochState {
+                            live_rank: *rank,
+                            ..EpochState::fresh(EpochNo(*no))
+                        }),
                     };
                     let read = |no| Ok::<_, ()>(stored.get(&no).map(|(entry, _)| entry.clone()));
                     let began = fronts.advance(std::slice::from_ref(&effect), read).expect("reads");
@@ -128,7 +161,9 @@ mod tests {
                     assert_eq!(began, Vec::from_iter(*expected), "{name}, step {n}, restarts: {restarts}");
                     match effect {
                         Effect::Epoch(entry) => drop(stored.insert(entry.no, (entry, 0))),
-                        Effect::Watermark(state) => stored.get_mut(&state.no).expect("known").1 = state.live_rank,
+                        Effect::Watermark(state) => {
+                            stored.get_mut(&state.no).expect("known").1 = state.live_rank
+                        }
                         _ => {}
                     }
                     if restarts {

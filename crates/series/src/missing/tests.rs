@@ -148,3 +148,36 @@ fn labels_at_the_ends_of_a_silence_tell_which_records_it_can_hold() {
         assert_eq!(silence.may_hold(EpochNo(epoch), records.0, records.1), wanted, "{silence:?} {records:?}");
     }
 }
+
+#[test]
+fn what_was_due_is_stored_or_missing_for_a_reason_in_whatever_world() {
+    let causes = [Cause::Timeout, Cause::Checksum, Cause::BusOverrun, Cause::NotANumber];
+    let lacks =
+        [Lack::Gap(GapReason::Evicted), Lack::Quarantined, Lack::GatewayDown, Lack::Bad(Cause::ClockUnknown)];
+    let mut seed = 1_u64;
+    let mut below = |n: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % n
+    };
+    for world in 0..2_000 {
+        let good = [below(160), 0, 100][below(3) as usize];
+        let bad: Vec<_> = causes.iter().map(|cause| (*cause, below(40) * below(2))).collect();
+        let loss =
+            |from: u64, length: u64, lack| Loss { span: span(from as i64, (from + length) as i64), lack };
+        let losses = (0..below(5)).map(|_| loss(below(1_200), below(600), lacks[below(4) as usize]));
+        let losses = disjoint(losses.collect());
+        let window = window(good, &bad);
+        let found = account(&window, WHOLE, 10, &losses);
+        let missing: u64 = found.missing.values().sum();
+        assert_eq!(found.expected, found.stored + missing, "world {world}");
+        assert!(found.stored <= 100 && found.stored <= good, "world {world}: {found:?}");
+        // One reading is where the edge of the window fell.
+        assert!((99..=100).contains(&found.expected), "world {world}: {found:?}");
+        for (cause, n) in bad {
+            assert!(
+                found.missing.get(&Lack::Bad(cause)).is_none_or(|told| *told <= n),
+                "world {world}: {found:?}"
+            );
+        }
+    }
+}

@@ -110,11 +110,11 @@ export interface Aggregates {
 /** Missing readings by reason. */
 export type Missing = Record<string, number>;
 
-export interface LedgerEntry { id: string; from: string; to: string; expected: number; stored: number; missing: Missing }
+export interface LedgerEntry { id: string; from: string; to: string; expected: number; stored: number; missing: Missing; /** Stored, but something speaks against them. */ doubtful?: Missing }
 
 export interface Incident {
   id: number;
-  kind: "clone" | "fork" | "possible_loss" | "card_lost" | "server_restored" | "quarantined" | "gap" | "manifest_conflict" | "quota";
+  kind: "clone" | "fork" | "possible_loss" | "card_lost" | "server_restored" | "quarantined" | "gap" | "manifest_conflict" | "quota" | "foreign_manifest" | "clock_unknown" | "redecoded" | "unassigned" | "spool_failed";
   gateway: string;
   base: { id: string; name: Name } | null;
   breadcrumb: Crumb[];
@@ -124,6 +124,8 @@ export interface Incident {
   last_seq: number | null;
   after: string | null;
   at: string;
+  /** What lasts is over since then. */
+  ended_at?: string | null;
   sentence: Name;
   advice: Name;
 }

@@ -187,6 +187,12 @@ export const en: Record<Key, string> = {
   "incident.gap": "Definite gap",
   "incident.manifest_conflict": "Conflicting points",
   "incident.quota": "Over quota",
+  "incident.foreign_manifest": "List of another gateway",
+  "incident.clock_unknown": "Time uncertain",
+  "incident.redecoded": "Read after all",
+  "incident.unassigned": "Belongs to no base",
+  "incident.spool_failed": "Card refuses writes",
+  "incidents.ended": "over since {time}",
 
   "gateway.online": "online",
   "gateway.offline": "offline",

@@ -185,6 +185,12 @@ export const zh = {
   "incident.gap": "确定缺数",
   "incident.manifest_conflict": "测点表不一致",
   "incident.quota": "登记超限",
+  "incident.foreign_manifest": "测点表编号不符",
+  "incident.clock_unknown": "时间不确定",
+  "incident.redecoded": "补读入库",
+  "incident.unassigned": "未归属基地",
+  "incident.spool_failed": "存储卡写入失败",
+  "incidents.ended": "已于 {time} 恢复",
 
   "gateway.online": "在线",
   "gateway.offline": "离线",

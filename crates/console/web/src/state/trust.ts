@@ -15,7 +15,8 @@ const [MINUTE_MS, SETTLE_MS] = [60_000, 5_000];
 export interface Told { last: Incident; times: number; gateways: number; needsSomeone: boolean; /** Two gateways of one name take each other's card for a new one. */ byClone: boolean }
 
 /** Heals by itself; everything else wants a person. */
-const HEALS: Incident["kind"] = "server_restored";
+const RESTORED: Incident["kind"] = "server_restored";
+const HEALS: ReadonlySet<Incident["kind"]> = new Set([RESTORED, "redecoded"]);
 /** What two gateways of one name make the centre suspect. */
 const SUSPECTED: ReadonlySet<Incident["kind"]> = new Set(["possible_loss", "card_lost"]);
 const NEAR_MS = 600_000;
@@ -24,7 +25,7 @@ const NEAR_MS = 600_000;
 export function told(incidents: Incident[]): Told[] {
   const groups = new Map<string, Told & { names: Set<string> }>();
   for (const incident of incidents) {
-    const key = incident.kind === HEALS ? incident.kind : `${incident.kind} ${incident.gateway}`;
+    const key = incident.kind === RESTORED ? incident.kind : `${incident.kind} ${incident.gateway}`;
     const known = groups.get(key);
     if (known) {
       known.times += 1;
@@ -34,7 +35,7 @@ export function told(incidents: Incident[]): Told[] {
       const isClone = (one: Incident) =>
         one.kind === "clone" && one.gateway === incident.gateway && Math.abs(Date.parse(one.at) - at) < NEAR_MS;
       const byClone = SUSPECTED.has(incident.kind) && incidents.some(isClone);
-      groups.set(key, { byClone, last: incident, times: 1, gateways: 1, needsSomeone: incident.kind !== HEALS, names: new Set([incident.gateway]) });
+      groups.set(key, { byClone, last: incident, times: 1, gateways: 1, needsSomeone: !HEALS.has(incident.kind) && !incident.ended_at, names: new Set([incident.gateway]) });
     }
   }
   return [...groups.values()].toSorted((a, b) => Number(b.needsSomeone) - Number(a.needsSomeone));
