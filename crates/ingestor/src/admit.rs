@@ -4,6 +4,8 @@
 mod fronts;
 mod quarantine;
 mod restart;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,7 +15,7 @@ use sitian_alert::engine::WatchedPoint;
 use sitian_alert::{AcknowledgeError, Change, ChangeKind, Engine, Rules};
 use sitian_api::{Live, LogEntry};
 use sitian_ingest::{Effect, EpochEntry, Group, IncidentKind, Ingest, Limits, PointEntry};
-use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, Mutant, PointNo, Timestamp};
+use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, Mutant, Timestamp};
 use sitian_store_embedded::{Store, Transaction};
 use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;

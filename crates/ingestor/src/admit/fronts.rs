@@ -106,10 +106,12 @@ mod tests {
         Live(u32, u32),
     }
 
+    type Case<'a> = (&'a str, &'a [(Step, Option<u32>)]);
+
     #[test]
     fn a_gateway_is_in_the_epoch_that_was_seen_live_last_whatever_arrives_later() {
         use Step::{Empty, Live, Manifest};
-        let cases: &[(&str, &[(Step, Option<u32>)])] = &[
+        let cases: &[Case<'_>] = &[
             (
                 "one after the other",
                 &[(Manifest(0), Some(0)), (Live(0, 1), None), (Manifest(1), None), (Live(1, 2), Some(1))],
