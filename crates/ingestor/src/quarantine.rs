@@ -140,3 +140,122 @@ fn export(reader: &Reader, folder: &Path, only: Option<u64>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sitian_ingest::{Effect, EpochEntry, EpochState, Form, PointEntry, Quarantined};
+    use sitian_model::{
+        DeviceId, DeviceInfo, Epoch, EpochNo, GatewayId, Manifest, PointId, PointInfo, PointNo, Quality,
+        Reading, Record, Span, Timestamp,
+    };
+    use sitian_series::{RangeQuery, Series};
+    use sitian_store_embedded::{QuarantineCounts, Transaction};
+
+    const AT: Timestamp = Timestamp(1_790_000_000_000);
+    const EPOCH: Epoch = Epoch([7; 16]);
+
+    fn record(n: i64) -> Vec<u8> {
+        let reading =
+            Reading { point: 0, at: AT.plus_ms(n * 1_000), value: Some(n as f64), quality: Quality::Good };
+        let record =
+            Record { boot: 1, mono_ms: n as u64 * 1_000, uncertainty_ms: Some(20), readings: vec![reading] };
+        sitian_wire::encode_record(&record)
+    }
+
+    /// What a program before this one left behind: four records, of which it understood none.
+    fn left_behind() -> Vec<Effect> {
+        let gateway = GatewayId::new("gw-1").expect("well-formed");
+        let id = PointId::parse("gw-1/soil-1/soil_moisture").expect("well-formed");
+        let device = DeviceInfo {
+            id: DeviceId::new("soil-1").expect("well-formed"),
+            name: "土壤".into(),
+            place: String::new(),
+            profile: "soil-7in1".into(),
+            bus: "a".into(),
+        };
+        let info = PointInfo {
+            device: 0,
+            key: id.key.clone(),
+            measurement: "soil_moisture".into(),
+            unit: "%".into(),
+            decimals: 1,
+            interval_ms: 60_000,
+        };
+        let (no, points) = (EpochNo(1), vec![PointNo(1)]);
+        let manifest = Manifest {
+            gateway: gateway.clone(),
+            software: "1".into(),
+            devices: vec![device.clone()],
+            points: vec![info.clone()],
+        };
+        let aside = |range, raw: Vec<u8>| {
+            let (form, reason) = (Form::Record, "schema 9".to_owned());
+            Effect::Quarantine(Quarantined { gateway: gateway.clone(), range, form, reason, raw, at: AT })
+        };
+        let mut effects = vec![
+            Effect::Point(PointEntry { no: PointNo(1), id, device, info, at: AT }),
+            Effect::Epoch(EpochEntry {
+                no,
+                gateway: gateway.clone(),
+                epoch: EPOCH,
+                points,
+                manifest,
+                at: AT,
+            }),
+            Effect::Watermark(EpochState { committed: 4, chain: None, end: 4, ..EpochState::fresh(no) }),
+        ];
+        effects.extend((0..3).map(|n| aside(Some((EPOCH, n, n + 1)), record(n as i64))));
+        effects.push(aside(Some((EPOCH, 3, 4)), b"nobody understands this".to_vec()));
+        effects.push(aside(None, b"nor what this stands for".to_vec()));
+        effects
+    }
+
+    fn source(store: &Path) -> Source {
+        Source { config: None, overrides: vec![("storage.path".into(), store.display().to_string())] }
+    }
+
+    /// The values stored, and what is in quarantine: understood since, and waiting.
+    fn found(store: &Path) -> (Vec<f64>, QuarantineCounts) {
+        let store = Store::open(store).expect("opens");
+        let span = Span { from: AT, to: AT.plus_ms(60_000) };
+        let query = RangeQuery { point: PointNo(1), span, limit: 100, after: None };
+        let rows = store.reader().range(&query).expect("reads").rows;
+        let all = ListFilter { gateways: None, since: None, before: None, limit: 0 };
+        let counts = store.reader().quarantine_counts(&all).expect("counts");
+        (rows.iter().filter_map(|row| row.value).collect(), counts)
+    }
+
+    #[test]
+    fn what_this_program_understands_is_stored_once_however_often_it_is_read_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("centre.db");
+        let transaction = Transaction { effects: left_behind(), at: AT, ..Transaction::default() };
+        Store::open(&path).expect("opens").commit(&transaction).expect("commits");
+        let (values, counts) = found(&path);
+        assert_eq!((values.len(), counts.waiting, counts.redecoded), (0, 5, 0));
+        for again in 0..3 {
+            run(&Command::Retry(source(&path))).expect("reads again");
+            let (values, counts) = found(&path);
+            assert_eq!(values, [0.0, 1.0, 2.0], "time {again}");
+            assert_eq!((counts.waiting, counts.redecoded), (2, 3), "time {again}");
+        }
+        run(&Command::List(source(&path))).expect("lists");
+        let to = folder.path().join("out");
+        run(&Command::Export { source: source(&path), to: to.clone(), id: Some(4) }).expect("exports");
+        let bytes = std::fs::read(to.join("4-gw-1.record")).expect("a file");
+        assert_eq!(bytes, b"nobody understands this");
+        let none = run(&Command::Export { source: source(&path), to, id: Some(99) });
+        assert!(none.is_err_and(|error| error.to_string().contains("there is none of this number")));
+    }
+
+    #[test]
+    fn reading_again_is_refused_beside_a_running_ingestor_but_looking_is_not() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("centre.db");
+        let _running = Store::open(&path).expect("opens");
+        let refused = run(&Command::Retry(source(&path))).map_err(|error| error.to_string());
+        assert!(refused.is_err_and(|error| error.contains("stop the ingestor")));
+        run(&Command::List(source(&path))).expect("lists");
+    }
+}
