@@ -7,7 +7,7 @@ use sitian_model::PointIndex;
 use crate::DialectProfile;
 
 /// One bus: a serial line, a socket, or a listening port. All devices on it speak the same dialect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BusPlan {
     /// The devices on it.
     pub devices: Vec<DevicePlan>,
@@ -18,7 +18,7 @@ pub struct BusPlan {
 }
 
 /// One device on a bus.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DevicePlan {
     /// How the dialect addresses it; empty where only one device can be on the line.
     pub address: String,

@@ -24,6 +24,8 @@ pub struct BusRow {
     /// What is on it.
     pub devices: Vec<DeviceRow>,
     #[serde(skip)]
+    number: u64,
+    #[serde(skip)]
     window: Window,
 }
 
@@ -80,23 +82,37 @@ pub struct PointRow {
 pub struct Board(Arc<Mutex<Vec<BusRow>>>);
 
 impl Board {
-    /// A board on which nothing has happened yet.
+    /// A board for these buses, numbered from 0, on which nothing has happened yet.
     pub fn new(buses: &[PlannedBus], manifest: &Manifest) -> Self {
-        let rows = buses.iter().map(|bus| bus_row(bus, manifest)).collect();
-        Self(Arc::new(Mutex::new(rows)))
+        let board = Self::default();
+        board.renew((0..).zip(buses), manifest);
+        board
+    }
+
+    /// Shows these buses by their numbers from now on. What is known of one that is there already stays.
+    pub fn renew<'a>(&self, buses: impl Iterator<Item = (u64, &'a PlannedBus)>, manifest: &Manifest) {
+        let mut rows = self.rows();
+        let row = |(number, bus)| {
+            let fresh = BusRow { number, ..bus_row(bus, manifest) };
+            let Some(at) = rows.iter().position(|row| row.number == number) else { return fresh };
+            let mut known = rows.swap_remove(at);
+            known.devices.iter_mut().zip(fresh.devices).for_each(|(device, fresh)| device.name = fresh.name);
+            known
+        };
+        *rows = buses.map(row).collect();
     }
 
     /// A request of this device is over; it took `busy_ms` of the bus.
     pub fn asked(
         &self,
-        place: (usize, usize),
+        place: (u64, usize),
         stats: &DeviceStats,
         trouble: Option<String>,
         busy_ms: u64,
         now: u64,
     ) {
         let mut rows = self.rows();
-        let Some(bus) = rows.get_mut(place.0) else { return };
+        let Some(bus) = rows.iter_mut().find(|bus| bus.number == place.0) else { return };
         bus.window.busy_ms += busy_ms;
         let elapsed = now.saturating_sub(bus.window.began_ms);
         if elapsed >= WINDOW_MS {
@@ -116,9 +132,9 @@ impl Board {
     }
 
     /// Samples of a bus arrived.
-    pub fn sampled(&self, bus: usize, samples: &[Sample], now: u64) {
+    pub fn sampled(&self, bus: u64, samples: &[Sample], now: u64) {
         let mut rows = self.rows();
-        let Some(bus) = rows.get_mut(bus) else { return };
+        let Some(bus) = rows.iter_mut().find(|row| row.number == bus) else { return };
         for sample in samples {
             let mut points = bus.devices.iter_mut().flat_map(|device| &mut device.points);
             if let Some(point) = points.find(|point| point.number == sample.point) {
@@ -183,6 +199,7 @@ fn bus_row(bus: &PlannedBus, manifest: &Manifest) -> BusRow {
         place: crate::advice::describe(&bus.settings),
         airtime_percent: None,
         devices: bus.devices.iter().zip(&bus.plan.devices).map(device).collect(),
+        number: 0,
         window: Window::default(),
     }
 }

@@ -88,7 +88,8 @@ pub fn capture(options: &Options) -> Result<()> {
 async fn record(options: &Options, bus: PlannedBus, board: &Board) -> Result<()> {
     let patience = Patience::start(Some(options.seconds));
     let (rounds, mut taken) = mpsc::channel(64);
-    let polling = tokio::spawn(field::poll(bus, mpsc::channel(1).1, rounds, (board.clone(), 0)));
+    let (_orders, none) = mpsc::channel(1);
+    let polling = tokio::spawn(field::poll(bus, none, field::Outlet::of(rounds, 0), board.clone()));
     tokio::spawn(async move { while taken.recv().await.is_some() {} });
     while !patience.is_over() {
         let asked: u64 =

@@ -14,6 +14,7 @@ pub mod desk;
 pub mod door;
 pub mod journal;
 mod output;
+mod renew;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use sitian_fieldbus::Bus;
 use sitian_model::{DeviceId, Timestamp};
 use sitian_poll::{Ask, Command, Failure, Poller, Sample, WriteDone, WriteOrder};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
@@ -32,6 +33,24 @@ pub enum FromField {
     Round(Round),
     /// A write has come to its end.
     Written(WriteDone),
+    /// The bus was hung up on; nothing more comes from it.
+    Ended,
+}
+
+/// Where a bus puts what comes from it, under its own number.
+#[derive(Debug, Clone)]
+pub struct Outlet(mpsc::Sender<(u64, FromField)>, u64);
+
+impl Outlet {
+    /// Of the bus with this number.
+    pub fn of(field: mpsc::Sender<(u64, FromField)>, bus: u64) -> Self {
+        Self(field, bus)
+    }
+
+    /// Waits for room. False: nobody listens any more.
+    pub async fn put(&self, news: FromField) -> bool {
+        self.0.send((self.1, news)).await.is_ok()
+    }
 }
 
 /// How often a bus tells how much of its time it was in use.
@@ -39,13 +58,13 @@ const AIRTIME_EVERY_MS: u64 = 60_000;
 /// Above this share of its time there is no room for a dead device.
 const AIRTIME_SHARE_MAX: f64 = 0.9;
 
-/// Polls a bus for ever. When `field` is full the bus waits: readings are never dropped here. Ends when nobody listens.
-/// What happens is shown at its place on the board.
+/// Polls a bus until it is hung up on (its orders come to their end), or nobody listens. When `field` is full the bus
+/// waits: readings are never dropped here. What happens is shown on the board.
 pub async fn poll(
     planned: PlannedBus,
     mut orders: mpsc::Receiver<WriteOrder>,
-    field: mpsc::Sender<FromField>,
-    (board, place): (Board, usize),
+    field: Outlet,
+    board: Board,
 ) -> Result<()> {
     let PlannedBus { name, settings, plan, devices, .. } = planned;
     let mut bus = Bus::open(&name, settings).with_context(|| format!("open bus {name}"))?;
@@ -55,22 +74,27 @@ pub async fn poll(
     let mut airtime = Airtime { since_ms: mono_ms(), busy_ms: 0 };
     let mut silent = vec![false; devices.len()];
     loop {
-        while let Ok(order) = orders.try_recv() {
-            take_order(&mut poller, order, &field).await;
-        }
+        let hung_up = loop {
+            match orders.try_recv() {
+                Ok(order) => take_order(&mut poller, order, &field).await,
+                Err(TryRecvError::Empty) => break false,
+                Err(TryRecvError::Disconnected) => break true,
+            }
+        };
         let (ask, device) = match poller.poll_command() {
+            Some(Command::Send(..) | Command::Write(..)) | None if hung_up => return Ok(()),
             Some(Command::Send(request, device)) => (Ask::Read(request), device),
             Some(Command::Write(request, device)) => (Ask::Write(request), device),
             Some(Command::Samples(samples)) => {
-                board.sampled(place, &samples, mono_ms());
+                board.sampled(field.1, &samples, mono_ms());
                 let round = Round { mono_ms: mono_ms(), samples, at: None, kept: None };
-                if field.send(FromField::Round(round)).await.is_err() {
+                if !field.put(FromField::Round(round)).await {
                     return Ok(());
                 }
                 continue;
             }
             Some(Command::Written(done)) => {
-                if field.send(FromField::Written(done)).await.is_err() {
+                if !field.put(FromField::Written(done)).await {
                     return Ok(());
                 }
                 continue;
@@ -80,7 +104,10 @@ pub async fn poll(
                 let wait_ms = poller.poll_timeout().map_or(1_000, |at| at.saturating_sub(mono_ms()));
                 tokio::select! {
                     () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
-                    Some(order) = orders.recv() => take_order(&mut poller, order, &field).await,
+                    order = orders.recv() => match order {
+                        Some(order) => take_order(&mut poller, order, &field).await,
+                        None => continue,
+                    },
                 }
                 poller.handle_timeout(mono_ms());
                 continue;
@@ -97,17 +124,17 @@ pub async fn poll(
         tell_change(&name, &devices[device], result.as_ref().err(), &mut silent[device]);
         poller.handle_answer(result, now);
         if let Some(stats) = poller.stats().nth(device) {
-            board.asked((place, device), stats, trouble, now - asked, now);
+            board.asked((field.1, device), stats, trouble, now - asked, now);
         }
     }
 }
 
-async fn take_order(poller: &mut Poller, order: WriteOrder, field: &mpsc::Sender<FromField>) {
+async fn take_order(poller: &mut Poller, order: WriteOrder, field: &Outlet) {
     if let Err(order) = poller.handle_write(order, mono_ms()) {
         let written = Err(Failure::Unreachable("too many writes wait for this bus".to_owned()));
         let done = WriteDone { ticket: order.ticket, written, read_back: None };
         // If nobody listens any more, the program is ending.
-        let _ = field.send(FromField::Written(done)).await;
+        let _ = field.put(FromField::Written(done)).await;
     }
 }
 

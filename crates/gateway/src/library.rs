@@ -37,24 +37,33 @@ impl Library {
         let own = &loaded.value.profiles.directory;
         let mut library = Self::builtin()?;
         if !own.as_os_str().is_empty() {
-            library.add_folder(&folder.join(own))?;
+            library.add(&Self::texts(&folder.join(own))?)?;
         }
         Ok(library)
     }
 
-    /// Adds every `*.toml` of a folder; a profile with the id of a built-in one takes its place.
-    fn add_folder(&mut self, folder: &Path) -> Result<(), Vec<ConfigFault>> {
-        let catalogue = Catalogue::parse("measurements.toml", catalogue_text())?;
+    /// Name and text of every `*.toml` of a folder.
+    pub fn texts(folder: &Path) -> Result<Vec<(String, String)>, Vec<ConfigFault>> {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut files: Vec<PathBuf> =
             entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
         files.sort();
-        let mut faults = Vec::new();
+        let (mut texts, mut faults) = (Vec::new(), Vec::new());
         for file in files {
-            let parsed = sitian_settings::load_file(&file).map_err(|fault| vec![fault]);
-            if let Err(more) = parsed.and_then(|(name, text)| self.read(&name, &text, &catalogue)) {
-                faults.extend(more);
+            match sitian_settings::load_file(&file) {
+                Ok(text) => texts.push(text),
+                Err(fault) => faults.push(fault),
             }
+        }
+        if faults.is_empty() { Ok(texts) } else { Err(faults) }
+    }
+
+    /// Adds the profiles of these files; one with the id of a built-in one takes its place.
+    pub fn add(&mut self, texts: &[(String, String)]) -> Result<(), Vec<ConfigFault>> {
+        let catalogue = Catalogue::parse("measurements.toml", catalogue_text())?;
+        let mut faults = Vec::new();
+        for (name, text) in texts {
+            faults.extend(self.read(name, text, &catalogue).err().into_iter().flatten());
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }

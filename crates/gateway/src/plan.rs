@@ -58,6 +58,7 @@ pub struct Plan {
 }
 
 /// One bus with everything on it.
+#[derive(Clone)]
 pub struct PlannedBus {
     /// Its name in the configuration.
     pub name: String,
@@ -81,7 +82,24 @@ impl PlannedBus {
 impl Plan {
     /// Judges the settings; relative paths start from `folder`.
     pub fn make(loaded: &Loaded<Settings>, folder: &Path) -> Result<Self, Vec<ConfigFault>> {
-        let mut judge = Judge { loaded, folder, faults: Vec::new(), talking: Vec::new() };
+        Self::judge(loaded, folder, None)
+    }
+
+    /// As [`Self::make`], with the user's own profiles as name and text instead of those in their folder.
+    pub fn make_with(
+        loaded: &Loaded<Settings>,
+        folder: &Path,
+        profiles: &[(String, String)],
+    ) -> Result<Self, Vec<ConfigFault>> {
+        Self::judge(loaded, folder, Some(profiles))
+    }
+
+    fn judge(
+        loaded: &Loaded<Settings>,
+        folder: &Path,
+        profiles: Option<&[(String, String)]>,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let mut judge = Judge { loaded, folder, profiles, faults: Vec::new(), talking: Vec::new() };
         let plan = judge.plan();
         match plan {
             Some(plan) if judge.faults.is_empty() => Ok(plan),
@@ -93,6 +111,7 @@ impl Plan {
 struct Judge<'a> {
     loaded: &'a Loaded<Settings>,
     folder: &'a Path,
+    profiles: Option<&'a [(String, String)]>,
     faults: Vec<ConfigFault>,
     talking: Vec<TalkingBus>,
 }
@@ -211,6 +230,10 @@ impl Judge<'_> {
     }
 
     fn library(&mut self) -> Option<Library> {
+        if let Some(texts) = self.profiles {
+            let added = Library::builtin().and_then(|mut library| library.add(texts).map(|()| library));
+            return added.map_err(|faults| self.faults.extend(faults)).ok();
+        }
         let own = self.path(&self.loaded.value.profiles.directory);
         let built = Library::of(self.loaded, self.folder);
         if !own.as_os_str().is_empty() && !own.is_dir() {

@@ -6,61 +6,72 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sitian_model::{Epoch, GatewayId, Manifest, Span};
 use sitian_mqtt::{Event, Link, LinkSettings, Publisher, Qos, Will};
-use sitian_poll::WriteOrder;
-use sitian_settings::Faults;
 use sitian_telemetry::{BUILD, Format};
 use sitian_uplink::{Command, Limits, Uplink};
 use sitian_wire::State;
 use sitian_wire::topic::Topic;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
+use crate::buses::Buses;
 use crate::clock::{BoardClock, mono_ms};
+use crate::configuration::Configuration;
 use crate::control::Outcome;
 use crate::control::desk::Desk;
-use crate::field::{self, FromField, Round};
+use crate::field::{FromField, Round};
 use crate::gather::{self, Gather, Gathered};
-use crate::plan::{Plan, PlannedBus, TalkingBus};
+use crate::plan::{Plan, PlannedBus};
+use crate::reload::{self, Reload};
 use crate::settings::Source;
 use crate::spooler::{Ask, OUTSTANDING_MAX, Spooler, Told};
 use crate::totals::{self, Totals};
 use crate::watch;
 
-/// Rounds of samples waiting for the loop; when it is full the buses wait.
-const ROUNDS_MAX: usize = 1_024;
-/// Writes on their way to one bus.
-const ORDERS_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 const CLOCK_CHECK_MS: u64 = 10_000;
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM. Faulty files do not prevent a start if there were good ones before.
 pub fn run(source: &Source) -> Result<()> {
-    let loaded = source.load()?;
-    let plan = Plan::make(&loaded, source.folder()).map_err(Faults)?;
-    let format = Format::parse(&loaded.value.log.format).unwrap_or(Format::Text);
-    sitian_telemetry::init(&loaded.value.log.level, format).context("set up logging")?;
-    crate::show::calibrations(&loaded.value).for_each(|line| info!("{line}"));
+    let (configuration, faults) = match Configuration::read(source) {
+        Ok(configuration) => (configuration, None),
+        Err(faults) => match Configuration::last_good(source) {
+            Some(configuration) => (configuration, Some(faults)),
+            None => return Err(faults.into()),
+        },
+    };
+    let log = &configuration.loaded.value.log;
+    let format = Format::parse(&log.format).unwrap_or(Format::Text);
+    sitian_telemetry::init(&log.level, format).context("set up logging")?;
+    match faults {
+        Some(faults) => reload::tell_faults(&faults, "this process works by the last good one"),
+        None => configuration.keep(source),
+    }
+    crate::show::calibrations(&configuration.loaded.value).for_each(|line| info!("{line}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(walk(plan))
+    runtime.block_on(walk(configuration, source))
 }
 
-async fn walk(plan: Plan) -> Result<()> {
+async fn walk(configuration: Configuration, source: &Source) -> Result<()> {
+    let Configuration { loaded, plan, .. } = configuration;
+    let mut reload = Reload::new(source.clone(), loaded).context("listen for signals")?;
     let Plan { manifest, link, spool_folder, spool_limits, uplink_limits, buses, talking, outputs } = plan;
     info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
     let totals = Totals::open(&spool_folder, &buses, &manifest);
     let board = Board::new(&buses, &manifest);
     let mut gateway = Gateway::start(manifest, link, &spool_folder, (spool_limits, uplink_limits), totals)?;
     tokio::spawn(watch::socket::serve(spool_folder.clone(), board.clone()));
-    let (mut rounds, orders, mut tasks) = start_buses(buses, talking, &board);
+    let wanted = buses.clone();
+    let (mut buses, mut rounds) = Buses::start(buses, talking, &board);
+    let orders = buses.orders(&wanted);
     let (now, wall_ms) = gateway.now();
     let mut desk = Desk::open(&spool_folder, outputs, orders, now, wall_ms)?;
     let mut end = signal(SignalKind::terminate()).context("listen for signals")?;
     loop {
-        let due = desk.due_ms().into_iter().fold(gateway.next_timer_ms(), u64::min);
+        let due = desk.due_ms().into_iter().chain(reload.due_ms(mono_ms()));
+        let due = due.fold(gateway.next_timer_ms(), u64::min);
         let wake = Duration::from_millis(due.saturating_sub(mono_ms()));
         tokio::select! {
             biased;
@@ -72,47 +83,32 @@ async fn walk(plan: Plan) -> Result<()> {
                 None => bail!("go on: the spool's thread ended, see the log"),
             },
             Some(event) = gateway.events.recv() => gateway.handle_event(event, &mut desk),
-            Some(news) = rounds.recv(), if gateway.outstanding < OUTSTANDING_MAX => {
-                gateway.handle_field(news, &mut desk);
+            Some((bus, news)) = rounds.recv(), if gateway.has_room() => {
+                gateway.handle_field(bus, news, &mut buses, &mut desk);
             }
             event = desk.next() => {
                 let (now, wall_ms) = gateway.now();
                 desk.handle(event, now, wall_ms);
             }
-            Some(ended) = tasks.join_next() => {
-                return ended.context("go on: a bus ended")?.and_then(|()| bail!("go on: a bus ended"));
-            }
+            event = reload.next() => reload.handle(event),
+            error = buses.failed() => return Err(error),
             () = tokio::time::sleep(wake) => {}
         }
         gateway.handle_timers();
         gateway.work();
         let (now, wall_ms) = gateway.now();
         desk.work(now, wall_ms).iter().for_each(|outcome| gateway.tell(outcome));
+        reload.work(&mut gateway, &mut buses, &mut desk);
     }
     info!("ending");
     gateway.end().await;
     Ok(())
 }
 
-fn start_buses(
-    buses: Vec<PlannedBus>,
-    talking: Vec<TalkingBus>,
-    board: &Board,
-) -> (mpsc::Receiver<FromField>, Vec<mpsc::Sender<WriteOrder>>, JoinSet<Result<()>>) {
-    let (sender, field) = mpsc::channel(ROUNDS_MAX);
-    let mut orders = Vec::new();
-    let mut tasks = JoinSet::new();
-    for (place, bus) in buses.into_iter().enumerate() {
-        let (order, waiting) = mpsc::channel(ORDERS_MAX);
-        orders.push(order);
-        tasks.spawn(field::poll(bus, waiting, sender.clone(), (board.clone(), place)));
-    }
-    talking.into_iter().for_each(|bus| drop(tasks.spawn(crate::talk::talk(bus, sender.clone()))));
-    (field, orders, tasks)
-}
-
-struct Gateway {
+/// What lies between the buses and the link.
+pub struct Gateway {
     id: GatewayId,
+    manifest: Manifest,
     clock: BoardClock,
     clock_check_ms: u64,
     totals: Totals,
@@ -146,6 +142,7 @@ impl Gateway {
             (Topic::Ack(id.clone()).to_string(), Qos::AtMostOnce),
             (Topic::Command(id.clone()).to_string(), Qos::AtLeastOnce),
         ];
+        let present = manifest.clone();
         let spooler = Spooler::start(folder, spool_limits, move |epoch| {
             sitian_wire::encode_manifest(epoch, &manifest)
         })?;
@@ -154,6 +151,7 @@ impl Gateway {
         let uplink = Uplink::new(uplink_limits, clock.boot() ^ since_ms as u64);
         let mut gateway = Self {
             id,
+            manifest: present,
             clock,
             clock_check_ms: 0,
             totals,
@@ -199,14 +197,16 @@ impl Gateway {
         (now, self.clock.wall(now).0)
     }
 
-    fn handle_field(&mut self, news: FromField, desk: &mut Desk) {
+    fn handle_field(&mut self, bus: u64, news: FromField, buses: &mut Buses, desk: &mut Desk) {
         let (now, wall_ms) = self.now();
         match news {
-            FromField::Round(round) => {
+            FromField::Round(mut round) => {
+                buses.translate(bus, &mut round.samples);
                 desk.handle_samples(&round.samples, now);
                 self.handle_round(round);
             }
             FromField::Written(done) => desk.handle_written(done, now, wall_ms),
+            FromField::Ended => buses.handle_ended(bus),
         }
     }
 
@@ -237,6 +237,25 @@ impl Gateway {
         let from = times.clone().min().unwrap_or_default();
         let span = Span { from, to: times.max().unwrap_or(from).plus_ms(1) };
         self.ask(Ask::Accept(vec![(sitian_wire::encode_record(&record), span)], kept));
+    }
+
+    /// The spool's thread takes more.
+    pub fn has_room(&self) -> bool {
+        self.outstanding < OUTSTANDING_MAX
+    }
+
+    /// From here on samples are numbered by this manifest, under this gateway's id. What came before keeps the old one:
+    /// the epoch ends with it.
+    pub fn renew(&mut self, manifest: Manifest, buses: &[PlannedBus]) -> Manifest {
+        let manifest = Manifest { gateway: self.id.clone(), ..manifest };
+        if manifest != self.manifest {
+            let sealed = self.gather.seal();
+            self.accept(sealed, None);
+            self.ask(Ask::Renew(manifest.clone()));
+            self.manifest = manifest.clone();
+        }
+        self.totals.renew(buses, &manifest);
+        manifest
     }
 
     fn ask(&mut self, ask: Ask) {

@@ -23,8 +23,12 @@ impl Source {
     /// Defaults, file, environment (`SITIAN_GATEWAY_…`) and overrides, merged.
     pub fn load(&self) -> Result<Loaded<Settings>, Faults> {
         let (name, text) = load_file(&self.config).map_err(|fault| Faults(vec![fault]))?;
-        load(DEFAULTS, Some((&name, &text)), environment(), "SITIAN_GATEWAY_", &self.overrides)
-            .map_err(Faults)
+        self.load_text(&name, &text)
+    }
+
+    /// As [`Self::load`], of the text of a file.
+    pub fn load_text(&self, name: &str, text: &str) -> Result<Loaded<Settings>, Faults> {
+        load(DEFAULTS, Some((name, text)), environment(), "SITIAN_GATEWAY_", &self.overrides).map_err(Faults)
     }
 
     /// What relative paths in the configuration start from.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use sitian_model::{Epoch, Held, Mutant, Seq, Span, SpoolState};
+use sitian_model::{Epoch, Held, Manifest, Mutant, Seq, Span, SpoolState};
 use sitian_spool::{Limits, Spool};
 use sitian_uplink::Read;
 use tokio::sync::{mpsc, oneshot};
@@ -43,6 +43,8 @@ pub enum Ask {
     },
     /// Go on under a fresh epoch.
     Seal,
+    /// What comes next has this manifest: go on under a fresh epoch.
+    Renew(Manifest),
     /// Move what is unacknowledged of this epoch under a fresh one.
     Relabel(Epoch),
 }
@@ -168,6 +170,11 @@ impl Work {
                 self.state()
             }
             Ask::Seal => {
+                self.renew(None);
+                self.state()
+            }
+            Ask::Renew(manifest) => {
+                self.manifest = Box::new(move |epoch| sitian_wire::encode_manifest(epoch, &manifest));
                 self.renew(None);
                 self.state()
             }
@@ -298,8 +305,7 @@ mod tests {
     #[test]
     fn a_manifest_travels_under_the_epoch_it_was_asked_for() {
         let gateway = sitian_model::GatewayId::new("gw").expect("a well-formed id");
-        let manifest =
-            sitian_model::Manifest { gateway, software: "test".into(), devices: vec![], points: vec![] };
+        let manifest = Manifest { gateway, software: "test".into(), devices: vec![], points: vec![] };
         let (asked, other) = (Epoch([1; 16]), Epoch([2; 16]));
         for (kept, expected) in [
             (sitian_wire::encode_manifest(&asked, &manifest), Some(asked)),

@@ -5,23 +5,25 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sitian_dialect::{Answer, Command, Talk};
 use sitian_fieldbus::{Stream, StreamEvent};
-use sitian_poll::Sample;
+use sitian_poll::{Sample, WriteOrder};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::clock::mono_ms;
-use crate::field::{FromField, Round};
+use crate::field::{FromField, Outlet, Round};
 use crate::plan::TalkingBus;
 
-/// Reads a bus for ever. When `field` is full the bus waits: readings are never dropped here. Ends when nobody listens.
-pub async fn talk(planned: TalkingBus, field: mpsc::Sender<FromField>) -> Result<()> {
+/// Reads a bus until it is hung up on (its orders, of which there are none, come to their end), or nobody listens. When
+/// `field` is full the bus waits: readings are never dropped here. What is on its way to the disk is still answered.
+pub async fn talk(planned: TalkingBus, mut orders: mpsc::Receiver<WriteOrder>, field: Outlet) -> Result<()> {
     let TalkingBus { name, settings, plan, .. } = planned;
     let mut stream = Stream::open(&name, settings).with_context(|| format!("open bus {name}"))?;
     let mut machine = Talk::new(plan, mono_ms());
     let mut complaint = String::new();
     // Answers whose samples are on their way to the disk.
     let mut kept: JoinSet<Option<Answer>> = JoinSet::new();
+    let mut hung_up = false;
     loop {
         while let Some(command) = machine.poll_command() {
             match command {
@@ -34,7 +36,7 @@ pub async fn talk(planned: TalkingBus, field: mpsc::Sender<FromField>) -> Result
                     let samples = samples.into_iter().map(sample).collect();
                     let tell = answer.is_some().then_some(tell);
                     let round = Round { mono_ms: mono_ms(), samples, at, kept: tell };
-                    if field.send(FromField::Round(round)).await.is_err() {
+                    if !field.put(FromField::Round(round)).await {
                         return Ok(());
                     }
                     if let Some(answer) = answer {
@@ -46,10 +48,14 @@ pub async fn talk(planned: TalkingBus, field: mpsc::Sender<FromField>) -> Result
                 }
             }
         }
+        if hung_up && kept.is_empty() {
+            return Ok(());
+        }
         let now = mono_ms();
         let wait = Duration::from_millis(machine.poll_timeout().map_or(1_000, |at| at.saturating_sub(now)));
         tokio::select! {
-            event = stream.next() => hear(&name, &mut machine, event, &mut complaint),
+            None = orders.recv(), if !hung_up => hung_up = true,
+            event = stream.next(), if !hung_up => hear(&name, &mut machine, event, &mut complaint),
             Some(Ok(Some(answer))) = kept.join_next() => machine.handle_kept(answer, mono_ms()),
             () = tokio::time::sleep(wait) => machine.handle_timeout(mono_ms()),
         }

@@ -35,6 +35,8 @@ struct Counted {
 pub struct Totals {
     file: PathBuf,
     counted: BTreeMap<PointIndex, Counted>,
+    /// Counters that are not configured at present; they may come back.
+    resting: BTreeMap<String, Kept>,
     kept_ms: u64,
 }
 
@@ -49,22 +51,38 @@ impl Totals {
             }),
             Err(_) => BTreeMap::new(),
         };
-        let mut counted = BTreeMap::new();
+        let mut totals = Self { file, counted: BTreeMap::new(), resting: kept, kept_ms: 0 };
+        totals.renew(buses, manifest);
+        totals
+    }
+
+    /// The counters of other buses from now on; those that are there already go on.
+    pub fn renew(&mut self, buses: &[PlannedBus], manifest: &Manifest) {
+        let known = self.kept();
+        self.resting.extend(known);
+        self.counted.clear();
         for (id, plan) in buses.iter().flat_map(|bus| bus.devices.iter().zip(&bus.plan.devices)) {
             for planned in &plan.points {
                 let Some(point) = plan.profile.points.get(planned.profile_point) else { continue };
                 let name = name(id, manifest, planned.point);
-                let state = kept.get(&name).map(|kept| TotalState {
+                let state = self.resting.remove(&name).map(|kept| TotalState {
                     carried: kept.carried,
                     last: kept.last,
                     at_ms: kept.at_ms,
                 });
                 if let Some(total) = Total::of(point, state) {
-                    counted.insert(planned.point, Counted { name, total });
+                    self.counted.insert(planned.point, Counted { name, total });
                 }
             }
         }
-        Self { file, counted, kept_ms: 0 }
+    }
+
+    fn kept(&self) -> BTreeMap<String, Kept> {
+        let kept = self.counted.values().filter_map(|counted| {
+            let TotalState { carried, last, at_ms } = counted.total.state()?;
+            Some((counted.name.clone(), Kept { carried, last, at_ms }))
+        });
+        kept.collect()
     }
 
     /// Turns the counts among these samples into totals. True: something happened that should be kept soon.
@@ -97,16 +115,13 @@ impl Totals {
 
     /// What is to be written, and where; writing is done by a thread that may wait for the disk.
     pub fn to_keep(&self) -> Option<(PathBuf, Vec<u8>)> {
-        let kept: BTreeMap<&str, Kept> = self
-            .counted
-            .values()
-            .filter_map(|counted| {
-                let TotalState { carried, last, at_ms } = counted.total.state()?;
-                Some((counted.name.as_str(), Kept { carried, last, at_ms }))
-            })
-            .collect();
+        let mut kept = self.kept();
+        if kept.is_empty() {
+            return None;
+        }
+        kept.extend(self.resting.iter().map(|(name, kept)| (name.clone(), *kept)));
         let text = serde_json::to_vec_pretty(&kept).ok()?;
-        (!kept.is_empty()).then(|| (self.file.clone(), text))
+        Some((self.file.clone(), text))
     }
 }
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sitian_settings::Faults;
-use tokio::sync::mpsc;
 
+use crate::advice;
 use crate::board::{Board, BusRow, DeviceRow, PointRow};
+use crate::buses::Buses;
 use crate::clock::mono_ms;
 use crate::plan::Plan;
 use crate::screen::{clear, coloured, now, padded, quality_colour, width};
 use crate::settings::Source;
-use crate::{advice, field};
 
 /// A value older than this many seconds is shown as old.
 const OLD_S: f64 = 60.0;
@@ -46,7 +46,7 @@ pub struct Options {
 /// Where the pictures come from.
 enum Eye {
     Gateway,
-    Own(Board),
+    Own { board: Board, _polled: Buses },
 }
 
 /// Looks until Ctrl-C, or as long as was asked for.
@@ -76,7 +76,7 @@ async fn look(options: &Options, plan: Plan) -> Result<()> {
             let path = socket::path(&spool);
             bail!("look at the running gateway: no right to use {}; try sudo", path.display());
         }
-        Err(_) => Eye::Own(start(plan)?),
+        Err(_) => start(plan)?,
     };
     let limit = match (options.seconds, options.once) {
         (Some(seconds), _) => Duration::from_secs_f64(seconds.clamp(0.0, 1e6)),
@@ -105,7 +105,7 @@ async fn look(options: &Options, plan: Plan) -> Result<()> {
 }
 
 /// Polls on its own; what is read goes on the board and nowhere else.
-fn start(plan: Plan) -> Result<Board> {
+fn start(plan: Plan) -> Result<Eye> {
     let board = Board::new(&plan.buses, &plan.manifest);
     for bus in &plan.buses {
         if let Some(trouble) =
@@ -114,17 +114,14 @@ fn start(plan: Plan) -> Result<Board> {
             bail!("open bus {}: {trouble}", bus.name);
         }
     }
-    let (rounds, mut taken) = mpsc::channel(64);
-    for (number, bus) in plan.buses.into_iter().enumerate() {
-        tokio::spawn(field::poll(bus, mpsc::channel(1).1, rounds.clone(), (board.clone(), number)));
-    }
+    let (buses, mut taken) = Buses::start(plan.buses, Vec::new(), &board);
     tokio::spawn(async move { while taken.recv().await.is_some() {} });
-    Ok(board)
+    Ok(Eye::Own { board, _polled: buses })
 }
 
 fn picture(eye: &Eye, spool: &Path, only: Option<&str>) -> Result<Vec<BusRow>> {
     let mut buses = match eye {
-        Eye::Own(board) => board.look(mono_ms()),
+        Eye::Own { board, .. } => board.look(mono_ms()),
         Eye::Gateway => socket::ask(spool).context("go on: the gateway has ended")?,
     };
     buses.retain(|bus| only.is_none_or(|name| bus.name == name));
@@ -143,7 +140,7 @@ fn show(options: &Options, gateway: &str, eye: &Eye, buses: &[BusRow]) {
     clear();
     let source = match eye {
         Eye::Gateway => "attached to the running gateway",
-        Eye::Own(_) => "no gateway runs here: polling on its own, keeping nothing",
+        Eye::Own { .. } => "no gateway runs here: polling on its own, keeping nothing",
     };
     println!("{gateway} · {} · {source}", now());
     for bus in buses {

@@ -11,7 +11,7 @@ const BITS_MAX: u16 = 2000;
 const HOLD_OFF_MS_MIN: u64 = 1_000;
 
 /// One bus: a serial line, or one Modbus TCP server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BusPlan {
     /// The devices on it; a position in this list names a device in commands and statistics.
     pub devices: Vec<DevicePlan>,
@@ -37,7 +37,7 @@ pub(crate) fn hold_off_ms(timeout_ms: u32) -> u64 {
 }
 
 /// One device on a bus.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DevicePlan {
     /// Modbus unit id, 1 to 255.
     pub unit: u8,

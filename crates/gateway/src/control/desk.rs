@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use sitian_poll::{Failure, Sample, WriteDone, WriteOrder};
 use sitian_wire::CommandMessage;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -94,6 +95,29 @@ impl Desk {
         }
     }
 
+    /// What keeps these outputs from taking the place of the present ones: one that is away from its safe value, and that
+    /// would be gone or under other rules.
+    pub fn in_the_way(&self, outputs: &[Output]) -> Option<String> {
+        let stays = |output: &Output| outputs.iter().any(|other| other.is_like(output));
+        self.control.away().find(|output| !stays(output)).map(Output::name)
+    }
+
+    /// No order is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.control.is_quiet()
+    }
+
+    /// Lets go of the buses that came to their end, so that these see it.
+    pub fn let_go(&mut self, ends: impl Fn(&mpsc::Sender<WriteOrder>) -> bool) {
+        self.buses.iter_mut().filter(|bus| ends(bus)).for_each(|bus| *bus = mpsc::channel(1).0);
+    }
+
+    /// Other outputs from now on, on other buses.
+    pub fn renew(&mut self, outputs: Vec<Output>, buses: Vec<mpsc::Sender<WriteOrder>>) {
+        self.control.handle_outputs(outputs);
+        self.buses = buses;
+    }
+
     /// Samples of any bus.
     pub fn handle_samples(&mut self, samples: &[Sample], now: u64) {
         samples.iter().for_each(|sample| self.control.handle_sample(sample, now));
@@ -124,10 +148,12 @@ impl Desk {
                 }
                 Command::Write(bus, order) => {
                     let ticket = order.ticket;
-                    let sent = self.buses.get(bus).is_some_and(|bus| bus.try_send(order).is_ok());
-                    if !sent {
-                        let written =
-                            Err(Failure::Unreachable("too many writes wait for this bus".to_owned()));
+                    let sent = self.buses.get(bus).map(|bus| bus.try_send(order));
+                    if !matches!(sent, Some(Ok(()))) {
+                        let full = matches!(sent, Some(Err(TrySendError::Full(_))));
+                        let why =
+                            if full { "too many writes wait for this bus" } else { "its bus is ending" };
+                        let written = Err(Failure::Unreachable(why.to_owned()));
                         self.control.handle_written(
                             WriteDone { ticket, written, read_back: None },
                             now,

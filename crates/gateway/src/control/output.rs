@@ -8,7 +8,7 @@ use sitian_profile::{Context, Profile, ProfilePoint, Write, decode, encode};
 use super::State;
 
 /// A point that may be written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     pub device: String,
     pub point: String,
@@ -49,6 +49,16 @@ impl Output {
     /// What people call it.
     pub fn name(&self) -> String {
         format!("{}/{}", self.device, self.point)
+    }
+
+    /// Whether the other one is the same output under the same rules; where its bus stands and how samples are numbered
+    /// does not matter.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let plain = |output: &Self| {
+            let requires = output.requires.iter().map(|require| Require { point: 0, ..require.clone() });
+            Self { bus: 0, position: 0, requires: requires.collect(), ..output.clone() }
+        };
+        plain(self) == plain(other)
     }
 
     fn read_point(&self) -> &ProfilePoint {

@@ -271,3 +271,25 @@ fn a_result_counts_only_as_what_was_read_back() {
         assert_eq!(relay().judge(1.0, &done).0, state, "{done:?}");
     }
 }
+
+#[test]
+fn other_outputs_take_over_what_is_known_of_an_output_and_its_preconditions() {
+    let output = relay();
+    let mut renumbered = Output { position: 4, ..relay() };
+    renumbered.requires[0].point = 2;
+    assert!(output.is_like(&renumbered), "numbers are no rules");
+    assert!(!output.is_like(&Output { from_centre: false, ..relay() }));
+    let mut world = World::new(output, Vec::new());
+    world.level(1.0);
+    world.order(order("on", 1.0));
+    assert_eq!(world.last().1, State::Done);
+    assert!(world.control.is_quiet());
+    let other = Output { point: "relay_2".to_owned(), ..relay() };
+    world.control.handle_outputs(vec![other, renumbered.clone()]);
+    assert_eq!(world.control.away().collect::<Vec<_>>(), [&renumbered]);
+    world.order(order("again", 1.0));
+    assert_eq!(world.last().1, State::Done, "the level is known under its new number");
+    world.control.handle_sample(&Sample { point: 2, value: Some(0.1), quality: Quality::Good }, world.now);
+    world.work();
+    assert_eq!(world.written.last().map(|written| written.1), Some(false), "and its loss ends the order");
+}
