@@ -167,7 +167,8 @@ impl Drain {
             }
             let stored = self.api.get("health")?["storage"]["readings"].as_f64().unwrap_or_default();
             let left = self.backlog();
-            ages.look(&self.api.get(&format!("bases/{GATEWAY}/latest")).unwrap_or_default());
+            let latest = self.api.get(&format!("bases/{GATEWAY}/latest")).unwrap_or_default();
+            ages.look(&latest, start.elapsed().as_millis() as i64);
             if !halfway && stored * 2.0 >= outage.readings {
                 (halfway, resident[1]) = (true, Usage::of(self.gateway)?.resident);
             }
@@ -225,7 +226,7 @@ impl Drained {
             *resident_peak as f64 / MIB
         );
         println!("ingestor memory  {:.0} MiB at most", *ingestor_peak as f64 / MIB);
-        println!("processor time   gateway {:.0} s, ingestor with broker {:.0} s", cpu_s[0], cpu_s[1]);
+        println!("processor time   gateway {:.1} s, ingestor with broker {:.1} s", cpu_s[0], cpu_s[1]);
     }
 }
 

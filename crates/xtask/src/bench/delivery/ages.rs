@@ -12,8 +12,9 @@ pub struct Ages {
 }
 
 impl Ages {
-    /// Takes an answer of `bases/<id>/latest`. What is there at the first look was not seen to arrive.
-    pub fn look(&mut self, latest: &Value) {
+    /// Takes an answer of `bases/<id>/latest`, so many milliseconds after the start. What is there at the first look was
+    /// not seen to arrive; what is older than the start is of the backlog.
+    pub fn look(&mut self, latest: &Value, since_start_ms: i64) {
         let first = self.newest.is_empty();
         for item in latest["items"].as_array().into_iter().flatten() {
             let (Some(point), Some(at), Some(age_ms)) =
@@ -22,7 +23,7 @@ impl Ages {
                 continue;
             };
             let before = self.newest.insert(point.to_owned(), at.to_owned());
-            if !first && before.is_some_and(|before| before != at) {
+            if !first && age_ms <= since_start_ms && before.is_some_and(|before| before != at) {
                 self.ms.push(age_ms);
             }
         }
@@ -48,8 +49,8 @@ mod tests {
     #[test]
     fn a_reading_counts_when_it_replaces_another_one() {
         let mut ages = Ages::default();
-        for (at, age_ms) in [("a", 9), ("b", 70), ("b", 570), ("c", 30)] {
-            ages.look(&serde_json::json!({ "items": [{ "point": "p", "at": at, "age_ms": age_ms }] }));
+        for (at, age_ms) in [("a", 9), ("b", 70), ("b", 570), ("c", 30), ("backlog", 5_000)] {
+            ages.look(&serde_json::json!({ "items": [{ "point": "p", "at": at, "age_ms": age_ms }] }), 4_000);
         }
         assert_eq!((ages.count(), ages.at(0.0), ages.at(1.0)), (2, 30, 70));
     }
