@@ -27,11 +27,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod command;
 mod jitter;
 mod limits;
 mod pacing;
 mod stream;
 mod uplink;
 
+pub use command::{Command, Read};
 pub use limits::Limits;
-pub use uplink::{Command, Read, Uplink};
+pub use uplink::Uplink;
