@@ -429,9 +429,9 @@ proptest! {
             }
             match kind {
                 // Unit 1 is heard each time, be it garbled: whoever falls silent is held back with the dead ones.
-                0 if roll % 7 == 0 && request.unit != 1 => (200, Err(Failure::Timeout)),
-                1 if roll % 5 == 0 => (15, Err(Failure::Checksum)),
-                2 if roll % 5 == 0 && request.unit != 1 => (15, Err(Failure::Exception(2))),
+                0 if roll.is_multiple_of(7) && request.unit != 1 => (200, Err(Failure::Timeout)),
+                1 if roll.is_multiple_of(5) => (15, Err(Failure::Checksum)),
+                2 if roll.is_multiple_of(5) && request.unit != 1 => (15, Err(Failure::Exception(2))),
                 _ => (12, words(&vec![17; request.count.into()])),
             }
         });
