@@ -5,9 +5,9 @@
 //!  samples, link, time, start ─► an output away from its safe value whose reason is gone ─► write the safe value
 //! ```
 //!
-//! What holds: nothing is written before the order is on disk, and no result is told before it is; an id is executed once,
-//! and answered for ever with the same result (as long as it is remembered); a move to the safe value is never refused by
-//! an interlock. When this process dies nobody writes: the safe value is restored at the next start, and until then by the
+//! What holds: nothing but the safe value is written before the order is on disk, and no result is told before the disk
+//! took it or failed to; an id is executed once, and answered for ever with the same result (as long as it is
+//! remembered). A move to the safe value waits for nothing: no interlock, no card. When this process dies nobody writes: the safe value is restored at the next start, and until then by the
 //! device's own watchdog if it has one. Knows no sockets, files or clocks.
 
 pub mod desk;
@@ -30,6 +30,8 @@ pub use output::{Output, Require};
 pub const REMEMBERED_MAX: usize = 1_000;
 /// Orders under way; more are refused.
 const UNDER_WAY_MAX: usize = 64;
+/// Records on their way to the disk; with more, orders are refused without a record.
+pub const KEEPING_MAX: usize = 256;
 /// A safe value that could not be written is tried again after this many milliseconds, then after twice as many, up to 64
 /// times.
 const AGAIN_MS: u64 = 5_000;
@@ -118,7 +120,7 @@ pub enum Entry {
 /// What the shell does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Make durable, then call [`Control::handle_kept`]; in order.
+    /// Make durable, then call [`Control::handle_kept`] or [`Control::handle_unkept`]; in order.
     Keep(Entry),
     /// Hand to the bus (its position), then call [`Control::handle_written`].
     Write(usize, WriteOrder),
@@ -153,14 +155,17 @@ pub struct Control {
     writing: BTreeMap<u64, (usize, Order)>,
     link_down_ms: Option<u64>,
     tickets: u64,
+    /// The start, by both clocks.
     start: i64,
+    began: u64,
     commands: VecDeque<Command>,
 }
 
 impl Control {
-    /// Begins with what the journal says. Outputs that may be away from safety go back there; orders without an end have
-    /// failed. `start` makes the ids of this process's own orders unique.
-    pub fn new(outputs: Vec<Output>, journal: Vec<Entry>, now: u64, wall_ms: i64) -> Self {
+    /// Begins with what the journal says; `whole` unless something in it could not be read. Outputs that may be away from
+    /// safety go back there, all of them if the journal is not whole; orders without an end have failed. `wall_ms`, the
+    /// time of day of the start, makes the ids of this process's own orders unique.
+    pub fn new(outputs: Vec<Output>, journal: Vec<Entry>, whole: bool, now: u64, wall_ms: i64) -> Self {
         let away = vec![Away::default(); outputs.len()];
         let mut control = Self {
             outputs,
@@ -173,11 +178,13 @@ impl Control {
             link_down_ms: Some(now),
             tickets: 0,
             start: wall_ms,
+            began: now,
             commands: VecDeque::new(),
         };
         control.replay(journal, wall_ms);
         for output in 0..control.outputs.len() {
-            if control.away[output].away {
+            if control.away[output].away || !whole {
+                control.away[output].away = true;
                 control.go_safe(output, "the gateway has restarted", now);
             }
         }
@@ -225,7 +232,17 @@ impl Control {
         {
             return;
         }
+        if self.keeping.len() >= KEEPING_MAX {
+            let detail = "too many commands wait for the card".to_owned();
+            let outcome = Outcome { order, state: State::Refused, detail, read_back: None, at_ms: wall_ms };
+            self.remember(outcome.clone());
+            self.commands.push_back(Command::Tell(outcome));
+            return;
+        }
         match self.judge(&order, now, wall_ms) {
+            Ok(output) if order.value == self.outputs[output].write.safe => {
+                self.write_safe(output, order, now)
+            }
             Ok(output) => self.keep(Entry::Accepted(order), Some(output)),
             Err(reason) => self.end(order, State::Refused, reason, None, wall_ms),
         }
@@ -328,16 +345,24 @@ impl Control {
     /// The oldest [`Command::Keep`] is durable.
     pub fn handle_kept(&mut self, now: u64) {
         match self.keeping.pop_front() {
-            Some((Entry::Accepted(order), Some(output))) => {
-                self.tickets += 1;
-                self.away[output].away = true;
-                let write = self.outputs[output].order(self.tickets, order.value);
-                let on_max_ms = u64::from(self.outputs[output].write.on_max_s) * 1_000;
-                self.away[output].until_ms = (on_max_ms > 0).then_some(now + on_max_ms);
-                self.commands.push_back(Command::Write(self.outputs[output].bus, write));
-                self.writing.insert(self.tickets, (output, order));
-            }
+            Some((Entry::Accepted(order), Some(output))) => self.write(output, order, now),
             Some((Entry::Ended(outcome), _)) => {
+                self.remember(outcome.clone());
+                self.commands.push_back(Command::Tell(outcome));
+            }
+            _ => {}
+        }
+    }
+
+    /// The oldest [`Command::Keep`] failed, and is not durable. What has been done is told all the same; what has not been
+    /// begun is refused.
+    pub fn handle_unkept(&mut self, wall_ms: i64) {
+        match self.keeping.pop_front() {
+            Some((Entry::Accepted(order), Some(_))) => {
+                self.end(order, State::Refused, "the card takes no records".to_owned(), None, wall_ms);
+            }
+            Some((Entry::Ended(mut outcome), _)) => {
+                outcome.detail.push_str("; not recorded by the gateway: the card takes no records");
                 self.remember(outcome.clone());
                 self.commands.push_back(Command::Tell(outcome));
             }
@@ -422,7 +447,36 @@ impl Control {
             centre: false,
             expires_ms: 0,
         };
-        self.keep(Entry::Accepted(order), Some(at));
+        self.write_safe(at, order, now);
+    }
+
+    /// Recorded meanwhile: after a restart without the record, the output is away at worst, and goes back again.
+    fn write_safe(&mut self, at: usize, order: Order, now: u64) {
+        let mut overtaken = Vec::new();
+        for (entry, output) in self.keeping.iter_mut().filter(|(_, output)| *output == Some(at)) {
+            *output = None;
+            if let Entry::Accepted(earlier) = entry {
+                overtaken.push(earlier.clone());
+            }
+        }
+        for earlier in overtaken {
+            let detail = "a move to the safe value came before its record was kept".to_owned();
+            let wall_ms = self.start + (now - self.began) as i64;
+            self.end(earlier, State::Refused, detail, None, wall_ms);
+        }
+        self.keep(Entry::Accepted(order.clone()), None);
+        self.write(at, order, now);
+    }
+
+    fn write(&mut self, at: usize, order: Order, now: u64) {
+        self.tickets += 1;
+        let output = &self.outputs[at];
+        let write = output.order(self.tickets, order.value);
+        let on_max_ms = u64::from(output.write.on_max_s) * 1_000;
+        self.away[at].away = true;
+        self.away[at].until_ms = (on_max_ms > 0).then_some(now + on_max_ms);
+        self.commands.push_back(Command::Write(output.bus, write));
+        self.writing.insert(self.tickets, (at, order));
     }
 
     fn end(&mut self, order: Order, state: State, detail: String, read_back: Option<f64>, at_ms: i64) {

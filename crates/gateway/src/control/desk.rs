@@ -8,7 +8,7 @@ use sitian_poll::{Failure, Sample, WriteDone, WriteOrder};
 use sitian_wire::CommandMessage;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::door;
 use super::journal::Journal;
@@ -19,10 +19,8 @@ const ORDERS_MAX: usize = 16;
 
 /// What woke the desk.
 pub enum Event {
-    /// The oldest entry is durable.
-    Kept,
-    /// The journal's thread has ended.
-    JournalGone,
+    /// The oldest entry is durable, or is not.
+    Kept(bool),
     /// Somebody at the door wants something, and waits for the outcome.
     Ordered(Order, oneshot::Sender<Outcome>),
 }
@@ -31,7 +29,6 @@ pub enum Event {
 pub struct Desk {
     control: Control,
     journal: Journal,
-    journal_gone: bool,
     orders: mpsc::Receiver<(Order, oneshot::Sender<Outcome>)>,
     buses: Vec<mpsc::Sender<WriteOrder>>,
     waiting: BTreeMap<String, Vec<oneshot::Sender<Outcome>>>,
@@ -46,20 +43,17 @@ impl Desk {
         now: u64,
         wall_ms: i64,
     ) -> Result<Self> {
-        let (journal, entries) = Journal::open(folder)?;
+        let (journal, found) = Journal::open(folder)?;
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
         tokio::spawn(door::serve(folder.to_owned(), sender));
-        let control = Control::new(outputs, entries, now, wall_ms);
-        Ok(Self { control, journal, journal_gone: false, orders, buses, waiting: BTreeMap::new() })
+        let control = Control::new(outputs, found.entries, found.whole, now, wall_ms);
+        Ok(Self { control, journal, orders, buses, waiting: BTreeMap::new() })
     }
 
     /// Waits for something. May be dropped half-way.
     pub async fn next(&mut self) -> Event {
         tokio::select! {
-            kept = self.journal.kept.recv(), if !self.journal_gone => match kept {
-                Some(()) => Event::Kept,
-                None => Event::JournalGone,
-            },
+            Some(kept) = self.journal.kept.recv() => Event::Kept(kept),
             Some((order, reply)) = self.orders.recv() => Event::Ordered(order, reply),
             else => std::future::pending().await,
         }
@@ -73,8 +67,8 @@ impl Desk {
     /// What [`Desk::next`] returned.
     pub fn handle(&mut self, event: Event, now: u64, wall_ms: i64) {
         match event {
-            Event::Kept => self.control.handle_kept(now),
-            Event::JournalGone => self.journal_gone = true,
+            Event::Kept(true) => self.control.handle_kept(now),
+            Event::Kept(false) => self.control.handle_unkept(wall_ms),
             Event::Ordered(order, reply) => {
                 self.waiting.entry(order.id.clone()).or_default().push(reply);
                 self.control.handle_order(order, now, wall_ms);
@@ -143,7 +137,7 @@ impl Desk {
             match command {
                 Command::Keep(entry) => {
                     if !self.journal.keep(entry) {
-                        warn!("a command is not executed: the journal takes no more");
+                        error!("the journal of commands is stuck; commands are not executed");
                     }
                 }
                 Command::Write(bus, order) => {

@@ -59,13 +59,20 @@ struct World {
     written: Vec<(u64, bool)>,
     told: Vec<(String, State, String)>,
     relay: Result<(), Failure>,
+    /// The card takes records; none at all: it does not even answer.
+    card: Option<bool>,
     now: u64,
 }
 
 impl World {
     fn new(output: Output, disk: Vec<Entry>) -> Self {
-        let control = Control::new(vec![output], disk.clone(), 0, WALL);
-        let mut world = Self { control, disk, written: Vec::new(), told: Vec::new(), relay: Ok(()), now: 0 };
+        Self::on_card(Some(true), output, disk, true)
+    }
+
+    fn on_card(card: Option<bool>, output: Output, disk: Vec<Entry>, whole: bool) -> Self {
+        let control = Control::new(vec![output], disk.clone(), whole, 0, WALL);
+        let (written, told) = (Vec::new(), Vec::new());
+        let mut world = Self { control, disk, written, told, relay: Ok(()), card, now: 0 };
         world.control.handle_link(true, 0);
         world.work();
         world
@@ -74,10 +81,14 @@ impl World {
     fn work(&mut self) {
         while let Some(command) = self.control.poll_command() {
             match command {
-                Command::Keep(entry) => {
-                    self.disk.push(entry);
-                    self.control.handle_kept(self.now);
-                }
+                Command::Keep(entry) => match self.card {
+                    Some(true) => {
+                        self.disk.push(entry);
+                        self.control.handle_kept(self.now);
+                    }
+                    Some(false) => self.control.handle_unkept(WALL + self.now as i64),
+                    None => {}
+                },
                 Command::Write(0, order) => {
                     let Values::Coil(on) = order.request.values else { panic!("{order:?}") };
                     self.written.push((self.now, on));
@@ -233,6 +244,92 @@ fn a_process_that_died_half_way_tells_so_and_restores_safety_at_its_next_start()
     assert_eq!((*state, detail.as_str()), (State::Failed, "the gateway restarted before it knew"));
     let safe = World::new(relay(), world.disk);
     assert_eq!(safe.written, [], "it is safe already");
+}
+
+#[test]
+fn a_card_that_takes_no_records_stops_no_move_to_safety_and_every_other_order() {
+    for card in [Some(false), None] {
+        // At the start: from the record of an order, and without knowing anything.
+        let away = vec![Entry::Accepted(order("a", 1.0))];
+        let world = World::on_card(card, relay(), away, true);
+        assert_eq!(world.written, [(0, false)], "{card:?}");
+        let world = World::on_card(card, relay(), Vec::new(), false);
+        assert_eq!(world.written, [(0, false)], "{card:?}: a journal that cannot be read tells nothing");
+        let world = World::on_card(card, relay(), Vec::new(), true);
+        assert_eq!(world.written, [], "{card:?}: nothing was ever ordered");
+        // At the longest time, at a broken precondition, and when people want it.
+        for last in ["longest", "interlock", "order"] {
+            let mut world = World::new(relay(), Vec::new());
+            world.level(1.0);
+            world.order(order("a", 1.0));
+            world.card = card;
+            world.until(20_000);
+            let at = match last {
+                "longest" => {
+                    world.until(700_000);
+                    600_000
+                }
+                "interlock" => {
+                    world.level(0.1);
+                    20_000
+                }
+                _ => {
+                    world.order(order("b", 0.0));
+                    20_000
+                }
+            };
+            assert_eq!(world.written, [(0, true), (at, false)], "{card:?} {last}");
+            if card == Some(false) {
+                let (_, state, detail) = world.last();
+                assert_eq!(state, State::Done);
+                assert!(
+                    detail.ends_with("not recorded by the gateway: the card takes no records"),
+                    "{detail}"
+                );
+            }
+        }
+    }
+    let mut world = World::on_card(Some(false), relay(), Vec::new(), true);
+    world.level(1.0);
+    for _ in 0..2 {
+        world.order(order("a", 1.0));
+        assert_eq!(world.written, []);
+        let (id, state, detail) = world.last();
+        assert_eq!((id, state), ("a", State::Refused));
+        assert!(detail.starts_with("the card takes no records"), "{detail}");
+    }
+    world.card = Some(true);
+    world.order(order("b", 1.0));
+    assert_eq!(world.written, [(0, true)], "a card that works again is used again");
+}
+
+#[test]
+fn an_order_that_waits_for_the_card_is_not_executed_after_a_later_move_to_safety() {
+    let mut world = World::new(relay(), Vec::new());
+    world.level(1.0);
+    world.card = None;
+    world.order(order("open", 1.0));
+    world.order(order("close", 0.0));
+    assert_eq!(world.written, [(0, false)]);
+    world.card = Some(true);
+    // The card wakes up: both orders, what came of the first, what came of the second.
+    for _ in 0..4 {
+        world.control.handle_kept(0);
+    }
+    world.work();
+    assert_eq!(world.written, [(0, false)]);
+    let told: Vec<_> = world.told.iter().map(|(id, state, _)| (id.as_str(), *state)).collect();
+    assert_eq!(told, [("open", State::Refused), ("close", State::Done)]);
+}
+
+#[test]
+fn orders_beyond_what_the_card_can_take_are_refused_at_once() {
+    let mut world = World::on_card(None, relay(), Vec::new(), true);
+    for n in 0..10_000 {
+        world.order(order(&format!("flood-{n}"), 2.0));
+    }
+    assert_eq!(world.told.len(), 10_000 - KEEPING_MAX);
+    assert_eq!(world.last().2, "too many commands wait for the card");
 }
 
 #[test]
