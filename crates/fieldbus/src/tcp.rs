@@ -123,7 +123,10 @@ impl TcpBus {
             Err(modbus::Error::Transport(fault)) => {
                 self.disconnect(&fault.to_string());
                 Err(match fault.kind() {
-                    io::ErrorKind::InvalidData => Lost::Midway(Failure::Malformed),
+                    // The filter passes whole frames only: one that ends too early says more than it holds.
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                        Lost::Midway(Failure::Malformed)
+                    }
                     _ if silent => Lost::Unheard,
                     _ => Lost::Midway(Failure::Unreachable(self.describe("connection lost"))),
                 })
