@@ -5,8 +5,8 @@ use sitian_series::Extras;
 use sitian_series::export::Format;
 
 use crate::view::{
-    Aggregates, Alert, BasePage, Gap, Health, Incident, KnownGateways, Latest, Ledger, Measurement, Node,
-    NodePage, Page, Phase, Point, Quarantine, Readings, Rollup, Rule, Severity,
+    Aggregates, Alert, BasePage, Command, Gap, Health, Incident, KnownGateways, Latest, Ledger, Measurement,
+    NewCommand, Node, NodePage, Page, Phase, Point, Quarantine, Readings, Rollup, Rule, Severity,
 };
 
 /// Why the backend has no answer, split by what the caller does next.
@@ -168,6 +168,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Notes that somebody has seen an alert and returns it once that is durable. The first acknowledgement stays:
     /// doing it again changes nothing and returns the alert as it is.
     fn acknowledge(&self, alert: u64, by: &str, note: &str) -> Result<Alert, BackendError>;
+    /// Notes a command durably and sends it; one with a known id is returned as it is.
+    fn command(&self, command: &NewCommand) -> Result<Command, BackendError>;
+    /// Commands of a gateway, or all, newest first, at most `limit`.
+    fn commands(&self, gateway: Option<&str>, limit: usize) -> Result<Vec<Command>, BackendError>;
     /// The durable alert log after `cursor`, oldest first, at most `limit` lines.
     fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError>;
     /// The cursor of the last line of the durable alert log; 0 if there is none.

@@ -20,6 +20,7 @@ pub mod about;
 pub mod alerts;
 pub mod backend;
 mod changes;
+pub mod commands;
 pub mod export;
 pub mod files;
 pub mod guard;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use utoipa::OpenApi;
 
-use crate::{about, alerts, export, incidents, points, streams, territory, view};
+use crate::{about, alerts, commands, export, incidents, points, streams, territory, view};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +34,8 @@ use crate::{about, alerts, export, incidents, points, streams, territory, view};
         export::export,
         alerts::list,
         alerts::acknowledge,
+        commands::list,
+        commands::give,
         incidents::list,
         incidents::gaps,
         incidents::quarantine,
@@ -48,6 +50,7 @@ use crate::{about, alerts, export, incidents, points, streams, territory, view};
         (name = "territory", description = "City, county, town, base"),
         (name = "points", description = "Readings and aggregates"),
         (name = "alerts", description = "What needs somebody"),
+        (name = "commands", description = "What outputs of gateways are to do"),
         (name = "incidents", description = "What is missing, and why"),
         (name = "streams", description = "Server-sent events")
     )

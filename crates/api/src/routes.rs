@@ -17,7 +17,7 @@ use crate::limits::{BODY_BYTES_MAX, Limits};
 use crate::live::Live;
 use crate::problem::{Kind, Problem};
 use crate::zone::Zone;
-use crate::{about, alerts, export, files, incidents, points, streams, territory};
+use crate::{about, alerts, commands, export, files, incidents, points, streams, territory};
 
 /// Answers below this size travel as they are.
 const GZIP_BYTES_MIN: u64 = 1024;
@@ -75,6 +75,8 @@ routes! {
     get  "/api/v1/points/{gateway}/{device}/{key}/export" => export::export;
     get  "/api/v1/alerts" => alerts::list;
     post "/api/v1/alerts/{id}/acknowledge" => alerts::acknowledge;
+    get  "/api/v1/commands" => commands::list;
+    post "/api/v1/commands" => commands::give;
     get  "/api/v1/incidents" => incidents::list;
     get  "/api/v1/gaps" => incidents::gaps;
     get  "/api/v1/quarantine" => incidents::quarantine;

@@ -8,11 +8,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 mod alert;
+mod command;
 mod incident;
 mod place;
 mod series;
 
 pub use alert::*;
+pub use command::*;
 pub use incident::*;
 pub use place::*;
 pub use series::*;

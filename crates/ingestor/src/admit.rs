@@ -19,6 +19,7 @@ use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, Mutant, Timestamp};
 use sitian_store_embedded::{Store, Transaction};
 use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;
+use sitian_wire::{CommandMessage, CommandResult};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
@@ -160,6 +161,7 @@ impl Admission {
                 if up {
                     self.engine.handle_hearing(now);
                     self.call = Some(Duration::ZERO);
+                    self.centre.send_pending(None, now);
                 } else {
                     self.engine.handle_deaf();
                 }
@@ -231,11 +233,28 @@ impl Admission {
             Topic::State(gateway) => match sitian_wire::decode_state(payload) {
                 // What a broker kept from before is no sign of life.
                 Ok(state) if state.online && retain => {}
-                Ok(state) if state.online => self.hear(gateway, now),
+                Ok(state) if state.online => {
+                    self.hear(gateway, now);
+                    self.centre.send_pending(Some(gateway), now);
+                }
                 Ok(_) => drop(self.leaving.entry(gateway.clone()).or_insert(now)),
                 Err(error) => self.complain("state not understood", gateway, &error, now),
             },
-            Topic::Ack(_) | Topic::Command(_) | Topic::Result(_) | Topic::Alert(_) => {}
+            Topic::Result(gateway) => match sitian_wire::decode_result(payload) {
+                Ok(result) => self.note_result(gateway, result, now),
+                Err(error) => warn!(%gateway, %error, "result of a command not understood"),
+            },
+            Topic::Ack(_) | Topic::Command(_) | Topic::Alert(_) => {}
+        }
+    }
+
+    /// The gateway tells a result until it is confirmed, and it is confirmed once it is durable.
+    fn note_result(&mut self, gateway: &GatewayId, result: CommandResult, now: Timestamp) {
+        let id = result.command.id.clone();
+        let kept = self.centre.book().result(gateway, result, now);
+        match kept {
+            Ok(()) => self.outlet.command(gateway, &CommandMessage::Confirm(id)),
+            Err(error) => warn!(%gateway, %error, "result of a command not kept"),
         }
     }
 

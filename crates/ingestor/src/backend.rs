@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use sitian_alert::Episode;
 use sitian_api::view::{
-    Aggregates, Alert, BasePage, BrokerHealth, Gap, Health, Incident, KnownGateways, Latest, Ledger,
-    Measurement, Node, NodePage, Page, Phase, Point, Quarantine, Readings, Rollup, Rule, Severity,
-    StorageHealth,
+    Aggregates, Alert, BasePage, BrokerHealth, Command, Gap, Health, Incident, KnownGateways, Latest, Ledger,
+    Measurement, NewCommand, Node, NodePage, Page, Phase, Point, Quarantine, Readings, Rollup, Rule,
+    Severity, StorageHealth,
 };
 use sitian_api::{
     AlertsQuery, Backend, BackendError, GatewayFacts, IncidentsQuery, LedgerQuery, LogEntry, PhaseFilter,
@@ -23,11 +23,14 @@ use sitian_store_embedded::{
     Reader, StoreError,
 };
 use sitian_supervision::{Level, Territory};
+use sitian_wire::CommandMessage;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admit::{Ask, now};
 use crate::board::{Board, BoardGateway, BoardPoint};
+use crate::commands::{Book, order};
 use crate::ledger::Promise;
+use crate::link::Outlet;
 
 /// Bytes of text that an export hands over at once.
 const EXPORT_BYTES: usize = 64 * 1024;
@@ -44,6 +47,10 @@ pub struct Centre {
     pub reader: Reader,
     /// The store's file.
     pub storage: PathBuf,
+    /// What was ordered from gateways.
+    pub book: Mutex<Book>,
+    /// Where orders leave.
+    pub outlet: Outlet,
     /// The admission thread.
     pub asks: mpsc::Sender<Ask>,
 }
@@ -51,6 +58,19 @@ pub struct Centre {
 impl Centre {
     fn board(&self) -> RwLockReadGuard<'_, Board> {
         self.board.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was ordered, and what came of it.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what this gateway, or all of them, still has to be told.
+    pub fn send_pending(&self, gateway: Option<&GatewayId>, now: Timestamp) {
+        let pending = self.book().pending(gateway, now);
+        for (gateway, write) in pending {
+            self.outlet.command(&gateway, &CommandMessage::Write(write));
+        }
     }
 
     /// An episode in words.
@@ -355,6 +375,23 @@ impl Backend for Centre {
         let episode =
             self.reader.episode(alert).map_err(unavailable)?.ok_or(BackendError::NotFound("alert"))?;
         Ok(self.alert_view(&episode))
+    }
+
+    fn command(&self, command: &NewCommand) -> Result<Command, BackendError> {
+        let now = now();
+        let gateway = GatewayId::new(&command.gateway).map_err(|_| BackendError::NotFound("gateway"))?;
+        if !self.board().gateways.contains_key(&gateway) {
+            return Err(BackendError::NotFound("gateway"));
+        }
+        let page = self.book().order(&gateway, order(command, now), now);
+        let page = page.map_err(|error| BackendError::Unavailable(format!("keep the command: {error}")))?;
+        self.send_pending(Some(&gateway), now);
+        Ok(page.view(&self.presenter, now))
+    }
+
+    fn commands(&self, gateway: Option<&str>, limit: usize) -> Result<Vec<Command>, BackendError> {
+        let pages = self.book().newest(gateway, limit);
+        Ok(pages.into_iter().map(|page| page.view(&self.presenter, now())).collect())
     }
 
     fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError> {

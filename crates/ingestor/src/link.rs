@@ -10,7 +10,7 @@ use crate::admit::Ask;
 
 /// What the centre listens to.
 pub fn subscriptions() -> Vec<(String, Qos)> {
-    let kinds = [Kind::Up, Kind::Manifest, Kind::State];
+    let kinds = [Kind::Up, Kind::Manifest, Kind::State, Kind::Result];
     kinds.map(|kind| (sitian_wire::topic::filter_all(kind), Qos::AtLeastOnce)).to_vec()
 }
 
@@ -57,6 +57,16 @@ impl Outlet {
             publisher.try_publish(&topic, Qos::AtMostOnce, false, sitian_wire::encode_ack(ack))
         {
             debug!(%gateway, %error, "ack not sent");
+        }
+    }
+
+    /// Sends a command or a confirmation, QoS 1. What is lost is sent again.
+    pub fn command(&self, gateway: &GatewayId, message: &sitian_wire::CommandMessage) {
+        let Some(publisher) = &self.0 else { return };
+        let topic = Topic::Command(gateway.clone()).to_string();
+        let bytes = sitian_wire::encode_command(message);
+        if let Err(error) = publisher.try_publish(&topic, Qos::AtLeastOnce, false, bytes) {
+            debug!(%gateway, %error, "command not sent");
         }
     }
 

@@ -3,6 +3,7 @@
 mod admit;
 mod backend;
 mod board;
+mod commands;
 mod compaction;
 mod complaints;
 mod ledger;

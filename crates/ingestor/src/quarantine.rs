@@ -1,7 +1,7 @@
 //! `sitian-ingestor quarantine`: what nobody understood, for people.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use anyhow::{Context, Result, bail};
 use sitian_api::{Live, Presenter};
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::admit::{Admission, now};
 use crate::backend::Centre;
 use crate::board::Board;
+use crate::commands::Book;
 use crate::link::Outlet;
 use crate::parts::Parts;
 use crate::settings::Source;
@@ -105,12 +106,15 @@ fn retry(parts: Parts) -> Result<()> {
     let (asks, asked) = mpsc::channel(1);
     let presenter =
         Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
+    let book = Book::beside(&parts.storage).context("open the commands")?;
     let centre = Arc::new(Centre {
         board: RwLock::new(Board::new(&parts.territory)),
         territory: parts.territory,
         presenter,
         reader: store.reader(),
         storage: parts.storage,
+        book: Mutex::new(book),
+        outlet: Outlet::closed(),
         asks,
     });
     let (outlet, live) = (Outlet::closed(), Live::new());

@@ -1,6 +1,6 @@
 //! `sitian-ingestor run`: broker, link, admission, API, wired together and ended in order.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +18,7 @@ use tracing::info;
 use crate::admit::{Admission, Ask, now};
 use crate::backend::Centre;
 use crate::board::Board;
+use crate::commands::Book;
 use crate::compaction::Compaction;
 use crate::link::{self, Outlet};
 use crate::parts::Parts;
@@ -53,20 +54,22 @@ async fn serve(parts: Parts) -> Result<()> {
     let presenter =
         Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
     let (asks, asked) = mpsc::channel(ASKS_MAX);
-    let board = RwLock::new(Board::new(&parts.territory));
-    let centre = Arc::new(Centre {
-        board,
-        territory: parts.territory,
-        presenter,
-        reader: store.reader(),
-        storage: parts.storage,
-        asks: asks.clone(),
-    });
 
     let mut settings = parts.link;
     settings.subscriptions = link::subscriptions();
     let live = Live::new();
     let (link, events) = Link::start(settings);
+    let book = Book::beside(&parts.storage).context("open the commands")?;
+    let centre = Arc::new(Centre {
+        board: RwLock::new(Board::new(&parts.territory)),
+        territory: parts.territory,
+        presenter,
+        reader: store.reader(),
+        storage: parts.storage,
+        book: Mutex::new(book),
+        outlet: Outlet::new(link.publisher()),
+        asks: asks.clone(),
+    });
     let admission = Admission::restore(
         store,
         parts.rules,
@@ -83,12 +86,12 @@ async fn serve(parts: Parts) -> Result<()> {
         let _alive = alive;
         admission.run(&handle);
     };
-    let admitting = std::thread::Builder::new().name("admission".into()).spawn(work);
-    let admitting = admitting.context("start the admission thread")?;
+    let thread = std::thread::Builder::new().name("admission".into());
+    let admitting = thread.spawn(work).context("start the admission thread")?;
     let listening = tokio::spawn(link::listen(events, asks.clone()));
 
-    let router =
-        sitian_api::router(centre, live.clone(), ApiSettings { zone: parts.zone, ..ApiSettings::default() });
+    let settings = ApiSettings { zone: parts.zone, ..ApiSettings::default() };
+    let router = sitian_api::router(centre, live.clone(), settings);
     info!("console and API: http://{}/", parts.http);
     let (told, by_signal) = oneshot::channel();
     let shutdown = async move {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
 use sitian_tests_system::program::{free_port, ours};
-use sitian_tests_system::{Field, Program, wait_for};
+use sitian_tests_system::{Field, Ingestor, Program, get, post, wait_for};
 
 const PROFILE: &str = r#"
 id = "test-valve"
@@ -27,6 +28,16 @@ min = 0
 max = 100
 write = { min = 0, max = 100, safe = 0, on_max_s = 3600 }
 [[points]]
+key = "valve_2"
+measurement = "contact"
+unit = ""
+function = "holding"
+address = 11
+kind = "u16"
+min = 0
+max = 100
+write = { min = 0, max = 100, safe = 0, on_max_s = 3600 }
+[[points]]
 key = "pressure"
 measurement = "contact"
 unit = ""
@@ -38,10 +49,15 @@ max = 1000
 "#;
 
 fn start(folder: &Path, port: u16) -> Program {
+    start_with(folder, port, 1)
+}
+
+fn start_with(folder: &Path, port: u16, mqtt: u16) -> Program {
     let config = format!(
-        "[gateway]\nid = \"gw\"\n[profiles]\ndirectory = \"profiles\"\n[mqtt]\nport = 1\n\
+        "[gateway]\nid = \"dangzhai-01\"\n[profiles]\ndirectory = \"profiles\"\n[mqtt]\nport = {mqtt}\n\
          [[bus]]\nname = \"b\"\nkind = \"tcp\"\nhost = \"127.0.0.1\"\nport = {port}\n\
          [[device]]\nid = \"v\"\nbus = \"b\"\nprofile = \"test-valve\"\ninterval_s = 0.2\n\
+         [[control]]\ndevice = \"v\"\npoint = \"valve_2\"\nfrom_centre = true\n\
          [[control]]\ndevice = \"v\"\npoint = \"valve\"\n\
          [[control.require]]\ndevice = \"v\"\npoint = \"pressure\"\nmax = 500\n"
     );
@@ -121,4 +137,53 @@ fn a_valve_is_commanded_read_back_held_by_its_interlock_and_closed_after_a_crash
     assert!(done(folder, "0", "close").contains("read back 0"));
     let journal = std::fs::read_to_string(folder.join("spool/commands.jsonl")).expect("a journal");
     assert!(journal.contains("\"by\":\"local user ") && journal.lines().count() >= 10, "{journal}");
+}
+
+#[test]
+fn the_centre_commands_only_what_the_gateway_lets_it_and_keeps_what_came_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let port = free_port();
+    let _field = Field::tcp(folder, port);
+    let mut ingestor = Ingestor::start(folder, None, &[]);
+    let mut gateway = start_with(folder, port, ingestor.mqtt);
+    let order = |id: &str, point: &str, value: f64| json!({"id": id, "gateway": "dangzhai-01", "device": "v", "point": point, "value": value, "by": "tester"});
+    let url = ingestor.url("commands");
+    wait_for("the gateway being known", 30, || {
+        gateway.expect_alive();
+        post(&url, &order("first", "valve_2", 33.0)).ok()
+    });
+    let found = |id: &str| -> Option<Value> {
+        let all = get(&url)?;
+        let page = all["items"].as_array()?.iter().find(|item| item["id"] == id)?.clone();
+        (page["state"] != "pending").then_some(page)
+    };
+    let done = wait_for("the first command being done", 30, || found("first"));
+    assert_eq!((&done["state"], &done["read_back"]), (&json!("done"), &json!(33.0)), "{done}");
+    let again = post(&url, &order("first", "valve_2", 99.0)).expect("an answer");
+    assert_eq!(again["value"], json!(33.0), "an id is one command");
+    for (id, point, value, reason) in [
+        ("forbidden", "valve", 1.0, "does not take commands from the centre"),
+        ("much", "valve_2", 101.0, "not between 0 and 100"),
+        ("nothing", "pressure", 1.0, "no output"),
+    ] {
+        post(&url, &order(id, point, value)).expect("taken");
+        let page = wait_for("an answer", 30, || found(id));
+        assert_eq!(page["state"], "refused", "{page}");
+        assert!(page["detail"].as_str().is_some_and(|detail| detail.contains(reason)), "{page}");
+    }
+    // A gateway that is away gets the command when it is back; what it did at its start is told too.
+    gateway.kill();
+    post(&url, &order("later", "valve_2", 44.0)).expect("taken");
+    let _gateway = start_with(folder, port, ingestor.mqtt);
+    let later = wait_for("the later command", 30, || found("later"));
+    assert_eq!((&later["state"], &later["read_back"]), (&json!("done"), &json!(44.0)), "{later}");
+    wait_for("the restart's own command", 30, || {
+        let all = get(&url)?;
+        let by = |item: &Value| item["by"].as_str().is_some_and(|by| by.contains("has restarted"));
+        all["items"].as_array()?.iter().any(by).then_some(())
+    });
+    ingestor.kill_and_restart();
+    assert_eq!(found("first"), Some(done));
+    assert_eq!(found("later"), Some(later));
 }

@@ -80,6 +80,7 @@ async fn incidents_gaps_and_the_ledger_answer() {
     let served = served().await;
     let point = format!("/api/v1/points/{POINT}");
     for (target, pointer, expected) in [
+        ("/api/v1/commands?gateway=gw-1&limit=1".to_owned(), "/items/0/state", json!("pending")),
         ("/api/v1/incidents?scope=zhangye&limit=5".to_owned(), "/items/0/kind", json!("clone")),
         ("/api/v1/incidents?from=2026-05-05T00:00:00Z".to_owned(), "/items/0", json!(null)),
         ("/api/v1/incidents?cursor=3".to_owned(), "/items/0", json!(null)),
@@ -232,4 +233,34 @@ async fn an_export_whose_caller_leaves_is_ended() {
         }
     }
     assert!(seen < 29_000_000, "{seen} readings were handed over to nobody");
+}
+
+#[tokio::test]
+async fn a_command_is_taken_only_if_it_says_everything_and_is_told_back() {
+    let served = served().await;
+    let good = json!({"id": "c-1", "gateway": "gw-1", "device": "relay-1", "point": "relay_1", "value": 1, "by": "王工"});
+    let with = |key: &str, value: Value| {
+        let mut body = good.clone();
+        body[key] = value;
+        body
+    };
+    for (body, status) in [
+        (good.clone(), 200),
+        (with("within_s", json!(3_600)), 200),
+        (with("gateway", json!("gw-9")), 404),
+        (with("id", json!("")), 400),
+        (with("id", json!("a b")), 400),
+        (with("point", json!("#")), 400),
+        (with("by", json!(" ")), 400),
+        (with("within_s", json!(0)), 400),
+        (with("value", json!("1")), 400),
+        (with("force", json!(true)), 400),
+    ] {
+        let headers = [("Content-Type", "application/json")];
+        let answer = send(served.at, "POST", "/api/v1/commands", &headers, body.to_string().as_bytes()).await;
+        assert_eq!(answer.status, status, "{body}");
+        if status == 200 {
+            assert_eq!((&answer.json()["state"], &answer.json()["by"]), (&json!("pending"), &json!("王工")));
+        }
+    }
 }

@@ -514,6 +514,35 @@ impl Backend for World {
         Ok(entry.alert.clone())
     }
 
+    fn command(&self, command: &NewCommand) -> Result<Command, BackendError> {
+        let NewCommand { id, gateway, device, point, value, by, within_s } = command.clone();
+        if gateway != "gw-1" {
+            return Err(BackendError::NotFound("gateway"));
+        }
+        assert!(within_s.is_some(), "there is a default");
+        Ok(Command {
+            id,
+            gateway,
+            device,
+            point,
+            value,
+            by,
+            state: CommandState::Pending,
+            detail: String::new(),
+            read_back: None,
+            at: time(0),
+            ended: None,
+        })
+    }
+
+    fn commands(&self, gateway: Option<&str>, limit: usize) -> Result<Vec<Command>, BackendError> {
+        let by = "王工".to_owned();
+        let (device, point) = ("relay-1".to_owned(), "relay_1".to_owned());
+        let gateway = gateway.unwrap_or("gw-1").to_owned();
+        let new = NewCommand { id: "c".into(), gateway, device, point, value: 1.0, by, within_s: Some(60) };
+        self.command(&new).map(|command| vec![command; limit.min(1)])
+    }
+
     fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError> {
         let log = self.log.lock().unwrap();
         let more: Vec<_> = log.iter().filter(|entry| entry.cursor > cursor).take(limit).cloned().collect();

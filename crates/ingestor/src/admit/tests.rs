@@ -1,6 +1,7 @@
 //! The admission on a real store: kills in between, copies put back.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use sitian_alert::{Episode, Phase, Subject, Vocabulary};
 use sitian_api::{Presenter, Zone};
@@ -14,6 +15,7 @@ use sitian_store_embedded::EpisodeFilter;
 use sitian_supervision::territory;
 
 use super::*;
+use crate::commands::Book;
 
 const RULES: &str = r#"
 [[rule]]
@@ -66,6 +68,8 @@ fn start(path: &Path) -> Admission {
         territory,
         reader: store.reader(),
         storage: path.to_owned(),
+        book: Mutex::new(Book::beside(path).expect("a book")),
+        outlet: Outlet::closed(),
         asks,
     });
     let (link, _) = Link::start(LinkSettings::new("127.0.0.1".to_owned(), 1, "test"));

@@ -1,0 +1,290 @@
+//! The book of commands: what was ordered from gateways, and what they say came of it. A file of JSON lines beside the
+//! store, each synced before anybody is told; a line that a power cut tore off is none.
+//!
+//! A command is sent until the gateway answers or it expires: the gateway executes an id once. A result is confirmed to the
+//! gateway once it is in the book, and comes again otherwise.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sitian_api::Presenter;
+use sitian_api::view::{Command, CommandState, NewCommand};
+use sitian_model::{GatewayId, Timestamp};
+use sitian_wire::{CommandResult, Outcome, WriteCommand};
+use tracing::warn;
+
+/// Commands that are remembered; with twice as many the book is written anew, without the oldest.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// One command with what is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    id: String,
+    gateway: String,
+    device: String,
+    point: String,
+    value: f64,
+    by: String,
+    /// When the centre took it, or heard of it; Unix milliseconds.
+    at_ms: i64,
+    expires_ms: i64,
+    /// `done`, `refused`, `failed`; empty while there is no answer.
+    outcome: String,
+    detail: String,
+    read_back: Option<f64>,
+    ended_ms: Option<i64>,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Book {
+    path: PathBuf,
+    file: File,
+    /// How much of the file is whole lines, in bytes.
+    whole: u64,
+    pages: Pages,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    /// Oldest first; the newest line of an id counts.
+    list: Vec<Page>,
+    by_id: BTreeMap<(String, String), usize>,
+}
+
+impl Book {
+    /// Opens the book beside the store in this file, or begins one.
+    pub fn beside(storage: &Path) -> io::Result<Self> {
+        Self::open(storage.with_file_name("commands.jsonl"))
+    }
+
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other?,
+        };
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines = text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let mut pages = Pages::default();
+        for line in lines {
+            match serde_json::from_slice(line) {
+                Ok(page) => pages.turn(page),
+                Err(error) => {
+                    warn!(%error, path = %path.display(), "a command in the book is not understood")
+                }
+            }
+        }
+        let (file, whole) = pages.write_anew(&path, REMEMBERED_MAX)?;
+        Ok(Self { path, file, whole, pages })
+    }
+
+    fn keep(&mut self, page: Page) -> io::Result<()> {
+        let line = line(&page)?;
+        if let Err(error) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+            // What is there of the line must not spoil the next one.
+            self.file.set_len(self.whole)?;
+            return Err(error);
+        }
+        self.whole += line.len() as u64;
+        self.pages.turn(page);
+        if self.pages.list.len() >= 2 * REMEMBERED_MAX {
+            (self.file, self.whole) = self.pages.write_anew(&self.path, REMEMBERED_MAX)?;
+        }
+        Ok(())
+    }
+
+    fn known(&self, gateway: &GatewayId, id: &str) -> Option<&Page> {
+        let at = self.pages.by_id.get(&(gateway.to_string(), id.to_owned()))?;
+        self.pages.list.get(*at)
+    }
+
+    /// Notes an order, durably; one that is known already stays as it is. Returns it.
+    pub fn order(&mut self, gateway: &GatewayId, write: WriteCommand, now: Timestamp) -> io::Result<Page> {
+        if let Some(known) = self.known(gateway, &write.id) {
+            return Ok(known.clone());
+        }
+        let page = page(gateway, write, now);
+        self.keep(page.clone())?;
+        Ok(page)
+    }
+
+    /// Notes a result, durably; the same again changes nothing.
+    pub fn result(&mut self, gateway: &GatewayId, result: CommandResult, now: Timestamp) -> io::Result<()> {
+        let known = self.known(gateway, &result.command.id).cloned();
+        if known.as_ref().is_some_and(|page| !page.outcome.is_empty()) {
+            return Ok(());
+        }
+        let mut page = known.unwrap_or_else(|| page(gateway, result.command, now));
+        page.outcome = result.outcome.word().to_owned();
+        page.detail = result.detail;
+        page.read_back = result.read_back;
+        page.ended_ms = Some(result.at_ms);
+        self.keep(page)
+    }
+
+    /// What this gateway, or all of them, still has to be told.
+    pub fn pending(&self, gateway: Option<&GatewayId>, now: Timestamp) -> Vec<(GatewayId, WriteCommand)> {
+        let wanted = |page: &&Page| {
+            page.outcome.is_empty()
+                && page.expires_ms >= now.0
+                && gateway.is_none_or(|gateway| gateway.as_str() == page.gateway)
+        };
+        let open = self.pages.list.iter().filter(wanted);
+        open.filter_map(|page| Some((GatewayId::new(&page.gateway).ok()?, page.write()))).collect()
+    }
+
+    /// The newest, first.
+    pub fn newest(&self, gateway: Option<&str>, most: usize) -> Vec<Page> {
+        let of = |page: &&Page| gateway.is_none_or(|gateway| gateway == page.gateway);
+        self.pages.list.iter().rev().filter(of).take(most).cloned().collect()
+    }
+}
+
+impl Pages {
+    fn turn(&mut self, page: Page) {
+        let key = (page.gateway.clone(), page.id.clone());
+        match self.by_id.get(&key) {
+            Some(at) => self.list[*at] = page,
+            None => {
+                self.by_id.insert(key, self.list.len());
+                self.list.push(page);
+            }
+        }
+    }
+
+    /// A file with the newest takes the place of the old one at once or not at all. Returns it with its bytes.
+    fn write_anew(&mut self, path: &Path, most: usize) -> io::Result<(File, u64)> {
+        let old = self.list.len().saturating_sub(most);
+        let kept = self.list.split_off(old);
+        *self = Self::default();
+        let mut text = Vec::new();
+        for page in kept {
+            text.extend(line(&page)?);
+            self.turn(page);
+        }
+        let fresh = path.with_extension("jsonl.new");
+        let mut file = File::create(&fresh)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)?;
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok((OpenOptions::new().append(true).open(path)?, text.len() as u64))
+    }
+}
+
+impl Page {
+    fn write(&self) -> WriteCommand {
+        WriteCommand {
+            id: self.id.clone(),
+            device: self.device.clone(),
+            point: self.point.clone(),
+            value: self.value,
+            by: self.by.clone(),
+            expires_ms: self.expires_ms,
+        }
+    }
+
+    /// As the API shows it.
+    pub fn view(self, presenter: &Presenter, now: Timestamp) -> Command {
+        let state = match self.outcome.as_str() {
+            "" if self.expires_ms < now.0 => CommandState::Expired,
+            "" => CommandState::Pending,
+            word if word == Outcome::Done.word() => CommandState::Done,
+            word if word == Outcome::Refused.word() => CommandState::Refused,
+            _ => CommandState::Failed,
+        };
+        Command {
+            id: self.id,
+            gateway: self.gateway,
+            device: self.device,
+            point: self.point,
+            value: self.value,
+            by: self.by,
+            state,
+            detail: self.detail,
+            read_back: self.read_back,
+            at: presenter.time(Timestamp(self.at_ms)),
+            ended: self.ended_ms.map(|at| presenter.time(Timestamp(at))),
+        }
+    }
+}
+
+/// The order as the gateway gets it; it expires by the centre's clock, 60 s from now unless it says otherwise.
+pub fn order(wanted: &NewCommand, now: Timestamp) -> WriteCommand {
+    let NewCommand { id, gateway: _, device, point, value, by, within_s } = wanted.clone();
+    let expires_ms = now.0 + i64::from(within_s.unwrap_or(60)) * 1_000;
+    WriteCommand { id, device, point, value, by, expires_ms }
+}
+
+fn page(gateway: &GatewayId, write: WriteCommand, now: Timestamp) -> Page {
+    let WriteCommand { id, device, point, value, by, expires_ms } = write;
+    Page {
+        id,
+        gateway: gateway.to_string(),
+        device,
+        point,
+        value,
+        by,
+        at_ms: now.0,
+        expires_ms,
+        outcome: String::new(),
+        detail: String::new(),
+        read_back: None,
+        ended_ms: None,
+    }
+}
+
+fn line(page: &Page) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(page)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(id: &str) -> WriteCommand {
+        let (device, point, by) = ("relay".to_owned(), "relay_1".to_owned(), "王".to_owned());
+        WriteCommand { id: id.to_owned(), device, point, value: 1.0, by, expires_ms: 1_000 }
+    }
+
+    #[test]
+    fn orders_and_results_are_there_again_after_a_restart_and_a_torn_line_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("commands.jsonl");
+        let gateway = GatewayId::new("gw-1").expect("an id");
+        let mut book = Book::open(path.clone()).expect("a book");
+        for id in ["a", "b"] {
+            book.order(&gateway, write(id), Timestamp(5)).expect("kept");
+        }
+        let again =
+            book.order(&gateway, WriteCommand { value: 0.0, ..write("a") }, Timestamp(9)).expect("known");
+        assert_eq!((again.value, again.at_ms), (1.0, 5), "the first order with an id counts");
+        let detail = "read back".to_owned();
+        let result = |outcome| CommandResult {
+            command: write("a"),
+            outcome,
+            detail: detail.clone(),
+            read_back: Some(1.0),
+            at_ms: 7,
+        };
+        book.result(&gateway, result(Outcome::Done), Timestamp(8)).expect("kept");
+        book.result(&gateway, result(Outcome::Failed), Timestamp(9)).expect("known");
+        let pages = book.newest(None, 9);
+        assert_eq!(pages.iter().map(|p| p.outcome.as_str()).collect::<Vec<_>>(), ["", "done"]);
+        drop(book);
+        let mut text = std::fs::read(&path).expect("a file");
+        text.extend(b"{\"id\":\"torn");
+        std::fs::write(&path, text).expect("written");
+        let book = Book::open(path.clone()).expect("a book");
+        assert_eq!(book.newest(None, 9), pages);
+        let pending = |now| book.pending(Some(&gateway), Timestamp(now)).len();
+        assert_eq!((pending(1_000), pending(1_001)), (1, 0), "what has expired is not sent any more");
+        assert_eq!(book.newest(Some("gw-2"), 9), []);
+    }
+}
