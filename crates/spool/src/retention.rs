@@ -25,15 +25,24 @@ impl<D: Disk> Spool<D> {
         self.forget_empty_streams();
     }
 
-    /// Removes acknowledged segments that are past keep-behind; never the newest two, which carry the marks.
+    /// Removes acknowledged segments that are past keep-behind; never the newest two, which carry the marks, and of an
+    /// epoch only its oldest: a clock that was ahead for a while makes an older segment look younger than the next one,
+    /// and without the next one the epoch would end too early for whoever recovers it.
     fn trim(&mut self) {
         let keep_ms = if Mutant::NoKeepBehind.lives() { i64::MIN } else { self.limits.keep_behind_ms };
         let before = self.newest_ms.saturating_sub(keep_ms);
         let marks_from = self.segments.keys().rev().nth(1).copied().unwrap_or(0);
         let old =
             |spool: &Self, n: &u64, s: &Segment| *n < marks_from && s.until < before && spool.is_acked(s);
-        let numbers: Vec<u64> =
-            self.segments.iter().filter(|(n, s)| old(self, n, s)).map(|(n, _)| *n).collect();
+        let mut kept = HashSet::new();
+        let mut trimmed = |(n, s): &(&u64, &Segment)| {
+            let trimmed = !kept.contains(&s.epoch) && old(self, n, s);
+            if !trimmed {
+                kept.insert(s.epoch);
+            }
+            trimmed
+        };
+        let numbers: Vec<u64> = self.segments.iter().filter(|one| trimmed(one)).map(|(n, _)| *n).collect();
         for number in numbers {
             if !self.remove_acked(number) {
                 break;

@@ -7,9 +7,9 @@ mod disk;
 mod truth;
 
 use disk::{Faults, MemoryDisk};
-use sitian_model::{Entry, Gap, GapReason, Held};
+use sitian_model::{Entry, Gap, GapReason, Held, Span, Timestamp};
 use sitian_spool::{Disk, Durable, Limits, Spool};
-use truth::{append, drain, end, epoch, gaps, missing, small, span};
+use truth::{append, drain, end, epoch, gaps, missing, payload, small, span};
 
 fn fresh(limits: Limits) -> Spool<MemoryDisk> {
     let (mut spool, _) = Spool::open(MemoryDisk::default(), limits, epoch(1));
@@ -155,6 +155,23 @@ fn acked_records_are_kept_behind_and_then_trimmed() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_for_a_while_makes_no_hole_in_an_epoch() {
+    let limits = Limits { keep_behind_ms: 100_000, ..small() };
+    let mut spool = fresh(limits);
+    for seq in 0..200 {
+        let ahead_ms = if seq < 5 { 150_000 } else { 0 };
+        let Span { from, to } = span(seq);
+        let stamped = Span { from: Timestamp(from.0 + ahead_ms), to: Timestamp(to.0 + ahead_ms) };
+        spool.append(&payload(epoch(1), seq), stamped).unwrap();
+        spool.commit().unwrap();
+    }
+    spool.release(epoch(1), 200);
+    assert_eq!(spool.held()[0].oldest, 0);
+    spool.release(epoch(1), 0);
+    assert_eq!(gaps(&drain(&mut spool, epoch(1), 0)), (200, vec![]));
+}
+
+#[test]
 fn a_full_spool_evicts_the_oldest_and_says_exactly_what() {
     let limits = Limits { bytes_max: 80 * 1024, ..small() };
     let mut spool = fresh(limits);
@@ -283,7 +300,7 @@ fn relabelling_moves_what_is_unacked_and_nothing_else() {
     while next < 50 {
         let run = spool.read(epoch(2), next, 3000).unwrap();
         for entry in run.entries {
-            assert_eq!(entry, Entry::Record(truth::payload(epoch(1), 70 + next)));
+            assert_eq!(entry, Entry::Record(payload(epoch(1), 70 + next)));
             next += 1;
         }
     }
