@@ -99,7 +99,10 @@ fn sealed(
     state.sealed = true;
     state.gone = false;
     state.held_rank = rank;
-    (held.end < before).then(|| (IncidentKind::CardLost, (held.end, before - 1)))
+    // Two cards that list different ends take turns; people are told once.
+    let lost = held.end < before && !state.loss_reported;
+    state.loss_reported |= lost;
+    lost.then(|| (IncidentKind::CardLost, (held.end, before - 1)))
 }
 
 /// An epoch that is no longer listed is in order if it was sealed and everything up to its end is committed.
