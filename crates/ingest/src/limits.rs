@@ -28,7 +28,8 @@ pub struct Limits {
     /// A reading whose time may be off by more than this, in milliseconds, has an unknown time.
     pub uncertainty_ms_max: u32,
     /// An epoch that another one no longer lists may be written by a second machine; it is lost only when it has said
-    /// nothing for this long, in milliseconds. Longer than the pause between two probes of a gateway.
+    /// nothing for this long, in milliseconds. Longer than the pause between two readings of a machine that is at work, shorter
+    /// than the 60 s between two probes, so that the first probe after a return tells of the loss.
     pub silence_ms: i64,
 }
 
@@ -48,7 +49,7 @@ impl Default for Limits {
             // 2020-01-01T00:00:00Z: before any gateway of this kind existed.
             earliest_ms: 1_577_836_800_000,
             uncertainty_ms_max: 60_000,
-            silence_ms: 65_000,
+            silence_ms: 30_000,
         }
     }
 }

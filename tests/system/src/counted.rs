@@ -123,7 +123,8 @@ impl Counted {
 
     /// Waits until there are so many incidents of a kind; gives the newest.
     pub fn wait_for_incident(&self, kind: &str, count: usize) -> Value {
-        wait_for(&format!("{count} incidents of kind {kind}"), 90, || {
+        // A loss is told within 5 minutes: its epoch has been silent for longer than a probe, and the next probe says so.
+        wait_for(&format!("{count} incidents of kind {kind}"), 300, || {
             let all = self.incidents(kind);
             (all.len() >= count).then(|| all[0].clone())
         })
