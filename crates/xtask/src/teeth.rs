@@ -103,11 +103,6 @@ const CAUGHT_BY: &[(&str, &str, &str, &str)] = &[
 /// Mutant, test program of `tests/system`, test.
 const SHELLS_CAUGHT_BY: &[(&str, &str, &str)] = &[
     ("AckBeforeCommit", "power_cuts", "a_power_cut_at_a_sync_of_the_centre_loses_nothing_acknowledged"),
-    (
-        "RowsInAnotherTransaction",
-        "power_cuts",
-        "a_power_cut_at_a_sync_of_the_centre_loses_nothing_acknowledged",
-    ),
     ("StoreNotSynced", "power_cuts", "power_cuts_of_the_centres_disk_lose_nothing_acknowledged"),
     ("NeverSynced", "power_cuts", "power_cuts_of_a_gateways_card_lose_nothing_accepted"),
     (
