@@ -11,7 +11,7 @@ use sitian_testkit::{Mutant, Season, Sight};
 mod tally;
 
 /// Worlds of a plain run.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 2_000;
 /// Worlds of a night run.
 const SEEDS_NIGHT: u64 = 50_000;
 

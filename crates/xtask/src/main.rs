@@ -6,6 +6,7 @@ mod bench;
 mod command;
 mod demo;
 mod faults;
+mod programs;
 mod setup;
 mod stage;
 mod steps;

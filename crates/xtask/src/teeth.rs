@@ -12,11 +12,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
+use crate::programs::{self, built};
 use crate::setup::cargo;
 
 const WRAPPER: &str = "crates/xtask/with_mutants.sh";
@@ -144,19 +143,7 @@ struct Bench {
 /// Builds everything with its mutants and sets each of them against its test.
 pub fn run() -> Result<()> {
     let bench = Bench::build()?;
-    let waiting = Mutex::new(rows());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let work = || -> Result<Vec<(&str, Outcome)>> {
-        let mut outcomes = Vec::new();
-        while let Some(row) = next() {
-            outcomes.extend(bench.judge(&row)?);
-        }
-        Ok(outcomes)
-    };
-    let outcomes: Vec<Result<Vec<(&str, Outcome)>>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
-    });
+    let outcomes = programs::side_by_side(rows(), AT_ONCE, |row| bench.judge(&row));
     let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>()?.concat();
     let expected = CAUGHT_BY.len() + SHELLS_CAUGHT_BY.len();
     let lived: Vec<&str> = outcomes.iter().filter(|(_, o)| *o == Outcome::Passed).map(|(m, _)| *m).collect();
@@ -261,27 +248,4 @@ fn with_mutants(target: &Path, arguments: &[&str]) -> Result<Command> {
     command.env("RUSTC_WORKSPACE_WRAPPER", wrapper).env("CARGO_BUILD_BUILD_DIR", target);
     command.arg("--target-dir").arg(target.join(FOLDER));
     Ok(command)
-}
-
-/// Runs cargo; gives the test programs that it built by folder of their package and name.
-fn built(command: &mut Command) -> Result<BTreeMap<(String, String), PathBuf>> {
-    command.args(["--locked", "--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
-    let output = command.output().context("failed to start cargo")?;
-    if !output.status.success() {
-        bail!("failed to build with {command:?}");
-    }
-    let here = std::env::current_dir().context("failed to name this folder")?;
-    let mut programs = BTreeMap::new();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
-        let (manifest, target) = (&message["manifest_path"], &message["target"]);
-        if let (Some(program), Some(manifest)) = (message["executable"].as_str(), manifest.as_str())
-            && message["profile"]["test"] == true
-            && let Some(Ok(package)) = Path::new(manifest).parent().map(|folder| folder.strip_prefix(&here))
-        {
-            let name = target["name"].as_str().unwrap_or_default().to_owned();
-            programs.insert((package.display().to_string(), name), program.into());
-        }
-    }
-    Ok(programs)
 }

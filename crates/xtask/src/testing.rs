@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::faults;
+use crate::programs::{self, Programs};
 use crate::setup::{self, CONSOLE, cargo};
 use crate::steps::{self, Score};
 
@@ -22,9 +23,6 @@ const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "fonts-noto-cjk"),
 ];
-
-/// Simulated worlds of one run, unless SEEDS or CHAOS say otherwise: about 135,000 power cuts.
-const SEEDS: &str = "2000";
 
 /// Which tests to run.
 #[derive(clap::Args)]
@@ -64,14 +62,13 @@ pub fn run(options: &Options) -> Result<()> {
         ]))
     });
     score.step("build", || steps::loud(&mut cargo(&["build", "--locked", "--workspace", "--all-targets"])));
-    // One command for all, so that nothing is built twice; the system tests find the programs that were just built.
-    score.step("unit, architecture, golden and system tests", || {
-        let mut tests = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
-        if std::env::var_os("SEEDS").is_none() && std::env::var_os("CHAOS").is_none() {
-            tests.env("SEEDS", SEEDS);
-        }
-        steps::loud(&mut tests)
+    score.step("unit, architecture and golden tests", || {
+        let (_, rooms) = test_programs()?;
+        programs::run(rooms, 1)?;
+        steps::loud(&mut cargo(&["test", "--locked", "--workspace", "--doc", "--quiet"]))
     });
+    // They find the programs that were just built, and wait more than they compute.
+    score.step("system tests", || programs::run(test_programs()?.0, 4));
     score.step("teeth: every deliberate mistake is caught", crate::teeth::run);
     if !options.no_browser {
         score.step("browser tests", || {
@@ -82,6 +79,12 @@ pub fn run(options: &Options) -> Result<()> {
     let command = if night { "`CHAOS=night cargo xtask test`" } else { "`cargo xtask test`" };
     faults::tell(options.record, command)?;
     score.finish()
+}
+
+/// The test programs of the real processes, and all others.
+fn test_programs() -> Result<(Programs, Programs)> {
+    let all = programs::built(&mut cargo(&["test", "--no-run", "--workspace"]))?;
+    Ok(all.into_iter().partition(|((folder, _), _)| folder == "tests/system"))
 }
 
 /// Rewrites the committed `openapi.json`.
