@@ -1,25 +1,37 @@
 //! Runs one command after the other and keeps the score.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+/// A command as a person would type it; its environment stays out.
+fn typed(command: &Command) -> String {
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect();
+    words.join(" ")
+}
+
 /// Runs a command with its output on the terminal; an exit code other than 0 is an error.
 pub fn loud(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("failed to start {command:?}"))?;
-    if status.success() { Ok(()) } else { bail!("{command:?} ended with {status}") }
+    let status = command.status().with_context(|| format!("failed to start {}", typed(command)))?;
+    if status.success() { Ok(()) } else { bail!("{} ended with {status}", typed(command)) }
 }
 
 /// Runs a command silently; its output is shown only if it fails.
 pub fn quiet(command: &mut Command) -> Result<()> {
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {command:?}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("failed to start {}", typed(command)))?;
     if output.status.success() {
         return Ok(());
     }
     eprintln!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    bail!("{command:?} ended with {}", output.status)
+    bail!("{} ended with {}", typed(command), output.status)
 }
 
 /// The score of a run of named steps.

@@ -46,7 +46,7 @@ fn power_cuts_of_a_gateways_card_lose_nothing_accepted() {
     let wanted = times(300, 10_000);
     while cuts < wanted {
         // Every other stretch without a broker: the card alone knows what was accepted.
-        let offline = (cuts / STRETCH) % 2 == 0;
+        let offline = (cuts / STRETCH).is_multiple_of(2);
         if offline {
             rig.broker.program.kill();
         }
