@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use sitian_model::Manifest;
+use sitian_model::{Cause, DeviceId, Manifest, PointIndex};
 use sitian_poll::{DeviceStats, Sample};
-use sitian_profile::Profile;
 
-use crate::plan::PlannedBus;
+use crate::plan::{PlannedBus, TalkingBus};
 
 /// Airtime is measured over windows of this length.
 const WINDOW_MS: u64 = 10_000;
@@ -41,11 +40,13 @@ pub struct DeviceRow {
     /// Id and name.
     pub id: String,
     pub name: String,
-    pub unit: u8,
+    /// Modbus unit id, or the address that its dialect knows it by.
+    pub unit: String,
     pub profile: String,
     /// Milliseconds from request to answer.
     pub latency_ms: Option<u32>,
-    /// Requests sent, and what came of those that failed.
+    /// Requests sent, and what came of those that failed. Without Modbus: rounds of readings, and what those without any
+    /// value lacked.
     pub polls: u64,
     pub timeouts: u64,
     pub checksums: u64,
@@ -82,24 +83,26 @@ pub struct PointRow {
 pub struct Board(Arc<Mutex<Vec<BusRow>>>);
 
 impl Board {
-    /// A board for these buses, numbered from 0, on which nothing has happened yet.
-    pub fn new(buses: &[PlannedBus], manifest: &Manifest) -> Self {
+    /// A board for these buses, numbered from 0 in this order, on which nothing has happened yet.
+    pub fn new(buses: &[PlannedBus], talking: &[TalkingBus], manifest: &Manifest) -> Self {
+        let modbus = buses.iter().map(|bus| BusRow::of_modbus(bus, manifest));
+        let rows = modbus.chain(talking.iter().map(|bus| BusRow::of_talking(bus, manifest)));
         let board = Self::default();
-        board.renew((0..).zip(buses), manifest);
+        board.renew((0..).zip(rows).collect());
         board
     }
 
     /// Shows these buses by their numbers from now on. What is known of one that is there already stays.
-    pub fn renew<'a>(&self, buses: impl Iterator<Item = (u64, &'a PlannedBus)>, manifest: &Manifest) {
+    pub fn renew(&self, fresh: Vec<(u64, BusRow)>) {
         let mut rows = self.rows();
-        let row = |(number, bus)| {
-            let fresh = BusRow { number, ..bus_row(bus, manifest) };
+        let row = |(number, fresh)| {
+            let fresh = BusRow { number, ..fresh };
             let Some(at) = rows.iter().position(|row| row.number == number) else { return fresh };
             let mut known = rows.swap_remove(at);
             known.devices.iter_mut().zip(fresh.devices).for_each(|(device, fresh)| device.name = fresh.name);
             known
         };
-        *rows = buses.map(row).collect();
+        *rows = fresh.into_iter().map(row).collect();
     }
 
     /// A request of this device is over; it took `busy_ms` of the bus.
@@ -146,6 +149,38 @@ impl Board {
         }
     }
 
+    /// A round of readings of a bus without Modbus is over: what it brought is all that is known of its devices.
+    pub fn said(&self, bus: u64, samples: &[Sample], now: u64) {
+        self.sampled(bus, samples, now);
+        let mut rows = self.rows();
+        let Some(bus) = rows.iter_mut().find(|row| row.number == bus) else { return };
+        for device in &mut bus.devices {
+            let own = |sample: &&Sample| device.points.iter().any(|point| point.number == sample.point);
+            let mut own = samples.iter().filter(own).peekable();
+            if own.peek().is_none() {
+                continue;
+            }
+            device.polls += 1;
+            let silent = own.try_fold(None, |_, sample| match sample.value {
+                Some(_) => Err(()),
+                None => Ok(sample.quality.cause()),
+            });
+            let Ok(cause) = silent else {
+                device.silent_rounds = 0;
+                device.trouble.clear();
+                continue;
+            };
+            match cause {
+                Some(Cause::Timeout) => device.timeouts += 1,
+                Some(Cause::Unreachable) => device.unreachable += 1,
+                Some(Cause::Exception) => device.exceptions += 1,
+                _ => device.checksums += 1,
+            }
+            device.silent_rounds += 1;
+            device.trouble = cause.map_or(String::new(), |cause| format!("no value: {}", cause.word()));
+        }
+    }
+
     /// Everything as it is now.
     pub fn look(&self, now: u64) -> Vec<BusRow> {
         let mut rows = self.rows().clone();
@@ -160,46 +195,73 @@ impl Board {
     }
 }
 
-fn bus_row(bus: &PlannedBus, manifest: &Manifest) -> BusRow {
-    let device = |(id, plan): (&sitian_model::DeviceId, &sitian_poll::DevicePlan)| {
-        let info = manifest.devices.iter().find(|info| info.id == *id);
-        let profile: &Profile = &plan.profile;
-        let points = plan.points.iter().filter_map(|planned| {
-            let point = profile.points.get(planned.profile_point)?;
-            Some(PointRow {
-                key: point.key.to_string(),
-                unit: point.unit.clone(),
-                decimals: point.decimals,
-                value: None,
-                quality: String::new(),
-                cause: String::new(),
-                age_s: None,
-                number: planned.point,
-                at_ms: 0,
-            })
+impl BusRow {
+    /// A bus of Modbus devices of which nothing is known yet.
+    pub fn of_modbus(bus: &PlannedBus, manifest: &Manifest) -> Self {
+        let devices = bus.devices.iter().zip(&bus.plan.devices).map(|(id, plan)| {
+            let points = plan.points.iter().filter_map(|planned| {
+                let point = plan.profile.points.get(planned.profile_point)?;
+                Some(point_row(planned.point, point.key.to_string(), &point.unit, point.decimals))
+            });
+            device_row(id, (plan.unit.to_string(), &plan.profile.id), points.collect(), manifest)
         });
-        DeviceRow {
-            id: id.to_string(),
-            name: info.map_or_else(String::new, |info| info.name.clone()),
-            unit: plan.unit,
-            profile: profile.id.clone(),
-            latency_ms: None,
-            polls: 0,
-            timeouts: 0,
-            checksums: 0,
-            exceptions: 0,
-            unreachable: 0,
-            silent_rounds: 0,
-            trouble: String::new(),
-            points: points.collect(),
-        }
-    };
-    BusRow {
-        name: bus.name.clone(),
-        place: crate::advice::describe(&bus.settings),
-        airtime_percent: None,
-        devices: bus.devices.iter().zip(&bus.plan.devices).map(device).collect(),
-        number: 0,
-        window: Window::default(),
+        Self::fresh(&bus.name, crate::advice::describe(&bus.settings), devices.collect())
+    }
+
+    /// A bus of other sensors of which nothing is known yet.
+    pub fn of_talking(bus: &TalkingBus, manifest: &Manifest) -> Self {
+        let devices = bus.devices.iter().zip(&bus.plan.devices).map(|(id, plan)| {
+            let points = plan.points.iter().filter_map(|planned| {
+                let point = plan.profile.points.get(planned.profile_point)?;
+                Some(point_row(planned.point, point.key.to_string(), &point.unit, point.decimals))
+            });
+            let address = if plan.address.is_empty() { "–" } else { &plan.address };
+            device_row(id, (address.to_owned(), &plan.profile.id), points.collect(), manifest)
+        });
+        let word = bus.plan.devices.first().map_or("", |device| device.profile.dialect.word().word());
+        Self::fresh(&bus.name, format!("{} {word}", bus.settings.describe()), devices.collect())
+    }
+
+    fn fresh(name: &str, place: String, devices: Vec<DeviceRow>) -> Self {
+        let (name, window) = (name.to_owned(), Window::default());
+        Self { name, place, airtime_percent: None, devices, number: 0, window }
+    }
+}
+
+fn device_row(
+    id: &DeviceId,
+    (unit, profile): (String, &str),
+    points: Vec<PointRow>,
+    manifest: &Manifest,
+) -> DeviceRow {
+    let info = manifest.devices.iter().find(|info| info.id == *id);
+    DeviceRow {
+        id: id.to_string(),
+        name: info.map_or_else(String::new, |info| info.name.clone()),
+        unit,
+        profile: profile.to_owned(),
+        latency_ms: None,
+        polls: 0,
+        timeouts: 0,
+        checksums: 0,
+        exceptions: 0,
+        unreachable: 0,
+        silent_rounds: 0,
+        trouble: String::new(),
+        points,
+    }
+}
+
+fn point_row(number: PointIndex, key: String, unit: &str, decimals: u8) -> PointRow {
+    PointRow {
+        key,
+        unit: unit.to_owned(),
+        decimals,
+        value: None,
+        quality: String::new(),
+        cause: String::new(),
+        age_s: None,
+        number,
+        at_ms: 0,
     }
 }

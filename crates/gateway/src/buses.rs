@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::board::Board;
+use crate::board::{Board, BusRow};
 use crate::field::{self, FromField, Outlet};
 use crate::plan::{PlannedBus, TalkingBus};
 
@@ -108,9 +108,9 @@ impl Buses {
 
     fn start_talking(&mut self, bus: TalkingBus) {
         let (shape, numbers) = Shape::of_talking(&bus);
-        let (orders, outlet) = (self.register(shape, numbers), self.outlet());
+        let (orders, outlet, board) = (self.register(shape, numbers), self.outlet(), self.board.clone());
         self.tasks.spawn(async move {
-            let outcome = crate::talk::talk(bus, orders, outlet.clone()).await;
+            let outcome = crate::talk::talk(bus, orders, outlet.clone(), board).await;
             outlet.put(FromField::Ended).await;
             outcome
         });
@@ -181,30 +181,34 @@ impl Buses {
 
     /// Starts those of these buses that do not run yet, and numbers the points of all as these do.
     pub fn go_on(&mut self, buses: Vec<PlannedBus>, talking: Vec<TalkingBus>, manifest: &Manifest) {
-        let mut rows = Vec::new();
-        let mut fresh = Vec::new();
-        let mut next = self.next;
+        let (mut rows, mut next) = (Vec::new(), self.next);
+        let mut number = |running: Option<u64>| {
+            running.unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            })
+        };
+        let (mut fresh, mut fresh_talking) = (Vec::new(), Vec::new());
         for bus in buses {
             let (shape, numbers) = Shape::of_modbus(&bus);
-            if let Some(number) = self.renumber(&shape, &numbers) {
-                rows.push((number, bus));
-            } else {
-                fresh.push(bus.clone());
-                rows.push((next, bus));
-                next += 1;
-            }
+            let running = self.renumber(&shape, &numbers);
+            rows.push((number(running), BusRow::of_modbus(&bus, manifest)));
+            fresh.extend(running.is_none().then_some(bus));
         }
-        self.board.renew(rows.iter().map(|(number, bus)| (*number, bus)), manifest);
+        for bus in talking {
+            let (shape, numbers) = Shape::of_talking(&bus);
+            let running = self.renumber(&shape, &numbers);
+            rows.push((number(running), BusRow::of_talking(&bus, manifest)));
+            fresh_talking.extend(running.is_none().then_some(bus));
+        }
+        self.board.renew(rows);
         for bus in fresh {
             info!(bus = bus.name, "bus starts");
             self.start_modbus(bus);
         }
-        for bus in talking {
-            let (shape, numbers) = Shape::of_talking(&bus);
-            if self.renumber(&shape, &numbers).is_none() {
-                info!(bus = bus.name, "bus starts");
-                self.start_talking(bus);
-            }
+        for bus in fresh_talking {
+            info!(bus = bus.name, "bus starts");
+            self.start_talking(bus);
         }
     }
 

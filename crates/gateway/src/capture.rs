@@ -63,7 +63,7 @@ pub fn capture(options: &Options) -> Result<()> {
     {
         bail!("open bus {}: {trouble}", bus.name);
     }
-    let board = Board::new(std::slice::from_ref(&bus), &manifest);
+    let board = Board::new(std::slice::from_ref(&bus), &[], &manifest);
     let tape = Tape::start(&options.output, &head(&bus))?;
     let written = tape.clone();
     bus.settings = bus.settings.tapped(Tap::new(move |way, bytes| written.write(way, bytes)));

@@ -47,6 +47,11 @@ impl Outlet {
         Self(field, bus)
     }
 
+    /// The number of the bus.
+    pub fn bus(&self) -> u64 {
+        self.1
+    }
+
     /// Waits for room. False: nobody listens any more.
     pub async fn put(&self, news: FromField) -> bool {
         self.0.send((self.1, news)).await.is_ok()
@@ -86,7 +91,7 @@ pub async fn poll(
             Some(Command::Send(request, device)) => (Ask::Read(request), device),
             Some(Command::Write(request, device)) => (Ask::Write(request), device),
             Some(Command::Samples(samples)) => {
-                board.sampled(field.1, &samples, mono_ms());
+                board.sampled(field.bus(), &samples, mono_ms());
                 let round = Round { mono_ms: mono_ms(), samples, at: None, kept: None };
                 if !field.put(FromField::Round(round)).await {
                     return Ok(());
@@ -124,7 +129,7 @@ pub async fn poll(
         tell_change(&name, &devices[device], result.as_ref().err(), &mut silent[device]);
         poller.handle_answer(result, now);
         if let Some(stats) = poller.stats().nth(device) {
-            board.asked((field.1, device), stats, trouble, now - asked, now);
+            board.asked((field.bus(), device), stats, trouble, now - asked, now);
         }
     }
 }

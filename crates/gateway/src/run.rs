@@ -60,7 +60,7 @@ async fn walk(configuration: Configuration, source: &Source) -> Result<()> {
     let Plan { manifest, link, spool_folder, spool_limits, uplink_limits, buses, talking, outputs } = plan;
     info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
     let totals = Totals::open(&spool_folder, &buses, &manifest);
-    let board = Board::new(&buses, &manifest);
+    let board = Board::new(&buses, &talking, &manifest);
     let mut gateway = Gateway::start(manifest, link, &spool_folder, (spool_limits, uplink_limits), totals)?;
     tokio::spawn(watch::socket::serve(spool_folder.clone(), board.clone()));
     let wanted = buses.clone();

@@ -10,13 +10,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use crate::board::Board;
 use crate::clock::mono_ms;
 use crate::field::{FromField, Outlet, Round};
 use crate::plan::TalkingBus;
 
 /// Reads a bus until it is hung up on (its orders, of which there are none, come to their end), or nobody listens. When
 /// `field` is full the bus waits: readings are never dropped here. What is on its way to the disk is still answered.
-pub async fn talk(planned: TalkingBus, mut orders: mpsc::Receiver<WriteOrder>, field: Outlet) -> Result<()> {
+/// What comes is shown on the board.
+pub async fn talk(
+    planned: TalkingBus,
+    mut orders: mpsc::Receiver<WriteOrder>,
+    field: Outlet,
+    board: Board,
+) -> Result<()> {
     let TalkingBus { name, settings, plan, .. } = planned;
     let mut stream = Stream::open(&name, settings).with_context(|| format!("open bus {name}"))?;
     let mut machine = Talk::new(plan, mono_ms());
@@ -33,7 +40,8 @@ pub async fn talk(planned: TalkingBus, mut orders: mpsc::Receiver<WriteOrder>, f
                 }
                 Command::Samples { samples, at, answer } => {
                     let (tell, durable) = oneshot::channel();
-                    let samples = samples.into_iter().map(sample).collect();
+                    let samples: Vec<Sample> = samples.into_iter().map(sample).collect();
+                    board.said(field.bus(), &samples, mono_ms());
                     let tell = answer.is_some().then_some(tell);
                     let round = Round { mono_ms: mono_ms(), samples, at, kept: tell };
                     if !field.put(FromField::Round(round)).await {

@@ -54,9 +54,11 @@ pub fn watch(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
     let mut plan = Plan::make(&loaded, options.source.folder()).map_err(Faults)?;
     if let Some(name) = &options.bus {
-        let known: Vec<String> = plan.buses.iter().map(|bus| bus.name.clone()).collect();
+        let talking = plan.talking.iter().map(|bus| bus.name.clone());
+        let known: Vec<String> = plan.buses.iter().map(|bus| bus.name.clone()).chain(talking).collect();
         plan.buses.retain(|bus| bus.name == *name);
-        if plan.buses.is_empty() {
+        plan.talking.retain(|bus| bus.name == *name);
+        if plan.buses.is_empty() && plan.talking.is_empty() {
             bail!("find bus {name:?}; the configuration has: {}", known.join(", "));
         }
     }
@@ -106,7 +108,7 @@ async fn look(options: &Options, plan: Plan) -> Result<()> {
 
 /// Polls on its own; what is read goes on the board and nowhere else.
 fn start(plan: Plan) -> Result<Eye> {
-    let board = Board::new(&plan.buses, &plan.manifest);
+    let board = Board::new(&plan.buses, &plan.talking, &plan.manifest);
     for bus in &plan.buses {
         if let Some(trouble) =
             advice::serial_path(&bus.settings).and_then(|path| advice::port_trouble(Path::new(path)))
@@ -114,7 +116,8 @@ fn start(plan: Plan) -> Result<Eye> {
             bail!("open bus {}: {trouble}", bus.name);
         }
     }
-    let (buses, mut taken) = Buses::start(plan.buses, Vec::new(), &board);
+    // What a station is told once its readings are kept, it is not told by us: it sends them again to the gateway.
+    let (buses, mut taken) = Buses::start(plan.buses, plan.talking, &board);
     tokio::spawn(async move { while taken.recv().await.is_some() {} });
     Ok(Eye::Own { board, _polled: buses })
 }
@@ -194,7 +197,7 @@ fn table(bus: &BusRow) -> Vec<String> {
 fn counters(device: &DeviceRow) -> [String; 7] {
     [
         device.id.clone(),
-        device.unit.to_string(),
+        device.unit.clone(),
         device.latency_ms.map_or("–".to_owned(), |ms| format!("{ms} ms")),
         device.polls.to_string(),
         (device.timeouts + device.unreachable).to_string(),

@@ -8,6 +8,8 @@ use sitian_tests_system::program::{Program, free_port, ours};
 use sitian_tests_system::{Gateway, Ingestor, PtyPair, wait_for};
 
 const BASE: &str = "dangzhai-01";
+/// What the CO2 module of the configuration shows too little.
+const CALIBRATION: f64 = 10.0;
 
 /// The emulator and the lines between it and the gateway.
 struct Field {
@@ -84,7 +86,13 @@ impl Field {
                 "dlt645-2007",
                 "address = \"000010604867\"\npoints = [\"energy\", \"power\"]",
             ),
-            device("co2-1", "mhz19", "mh-z19", ""),
+            device(
+                "co2-1",
+                "mhz19",
+                "mh-z19",
+                "[[device.adjust]]\npoint = \"air_co2\"\n\
+                 calibration = { offset = 10, date = \"2026-05-31\", by = \"王工\" }",
+            ),
             device("tank-1", "line", "maxbotix-hrxl", ""),
             device(
                 "air-1",
@@ -114,7 +122,7 @@ fn every_dialect_is_read_from_its_wire_to_the_api() {
         ("sdi-1/air_humidity", "moisture", 33.1, 48.0),
         ("wind-1/wind_speed", "wind", 5.0, 7.2),
         ("meter-1/energy", "energy", 123_456.78, 123_457.01),
-        ("co2-1/air_co2", "co2", 612.0, 1_840.0),
+        ("co2-1/air_co2", "co2", 612.0 + CALIBRATION, 1_840.0 + CALIBRATION),
         ("tank-1/water_distance", "range", 1.234, 2.5),
         ("air-1/pm25", "pm25", 31.0, 75.0),
     ];
@@ -123,8 +131,28 @@ fn every_dialect_is_read_from_its_wire_to_the_api() {
     }
     shows("wind-1/wind_direction", 315.4);
     for (point, name, _, value) in rows {
-        field.set(name, if name == "range" { value * 1_000.0 } else { value });
+        field.set(
+            name,
+            match name {
+                "range" => value * 1_000.0,
+                "co2" => value - CALIBRATION,
+                _ => value,
+            },
+        );
         shows(point, value);
+    }
+    let mut watch = ours("sitian-gateway");
+    watch.current_dir(folder.path()).args(["watch", "-c", "gateway.toml", "--once"]);
+    let picture = watch.output().expect("our program starts").stdout;
+    let picture = String::from_utf8_lossy(&picture).into_owned();
+    for words in
+        ["attached to the running gateway", "meter-1  000010604867", "123457.01 kWh", "bad (exception)"]
+    {
+        assert!(picture.contains(words), "{words:?} is not in {picture}");
+    }
+    for (point, ..) in rows {
+        let (device, key) = point.split_once('/').expect("two parts");
+        assert!(picture.contains(device) && picture.contains(key), "{point} is not in {picture}");
     }
     // What the meter refuses is told as such.
     let refused = ingestor.readings("dangzhai-01/meter-1/power");

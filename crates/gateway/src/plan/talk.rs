@@ -172,14 +172,7 @@ impl Judge<'_> {
             let what = format!("unit means nothing to a device that speaks {}", word.word());
             self.fault(&key("unit"), what, "remove it; such devices have an address");
         }
-        if !device.adjust.is_empty() {
-            let what = format!("a device that speaks {} cannot be adjusted", word.word());
-            self.fault(
-                &key("adjust[0].point"),
-                what,
-                "write scale, offset, min and max into a profile of your own",
-            );
-        }
+        let profile = self.adjusted_talk(d, device, &profile);
         let address = device.address.clone().unwrap_or_default();
         if let Err(wanted) = profile.dialect.check_address(&address) {
             let place = if device.address.is_some() { "address" } else { "id" };
@@ -251,9 +244,12 @@ impl Judge<'_> {
             }
         }
         let listed = |key: &str| device.points.iter().any(|wanted| wanted == key);
+        let disabled = |key: &str| device.adjust.iter().any(|adjust| adjust.disabled && adjust.point == key);
         let mut plans = Vec::new();
         for (at, point) in profile.points.iter().enumerate() {
-            if if device.points.is_empty() { point.optional } else { !listed(point.key.as_str()) } {
+            let key = point.key.as_str();
+            let wanted = if device.points.is_empty() { !point.optional } else { listed(key) };
+            if !wanted || disabled(key) {
                 continue;
             }
             plans.push(PointPlan { point: manifest.points.len() as PointIndex, profile_point: at });

@@ -8,10 +8,13 @@ use crate::settings::{DEFAULTS, Settings};
 const HEAD: &str = "[gateway]\nid = \"g\"\n[[bus]]\nname = \"b\"\nkind = \"tcp\"\nhost = \"h\"\n[[device]]\nid = \"d\"\nbus = \"b\"\n";
 
 fn plan(device: &str) -> Result<Plan, Vec<String>> {
-    let text = format!("{HEAD}{device}");
+    planned(&format!("{HEAD}{device}"))
+}
+
+fn planned(text: &str) -> Result<Plan, Vec<String>> {
     let none: [(String, String); 0] = [];
     let loaded =
-        sitian_settings::load::<Settings>(DEFAULTS, Some(("g.toml", &text)), none, "SITIAN_GATEWAY_", &[])
+        sitian_settings::load::<Settings>(DEFAULTS, Some(("g.toml", text)), none, "SITIAN_GATEWAY_", &[])
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     Plan::make(&loaded, Path::new("")).map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
@@ -57,6 +60,35 @@ fn scale_and_calibration_are_folded_into_one_exact_step() {
     assert_eq!(planned.interval_ms, 60_000);
     let keys: Vec<&str> = plan.manifest.points.iter().map(|point| point.key.as_str()).collect();
     assert_eq!(keys, ["soil_moisture", "soil_temperature", "soil_ph"], "soil_ec is disabled");
+}
+
+#[test]
+fn a_sensor_without_modbus_is_adjusted_and_calibrated_like_any_other() {
+    const METER: &str = "[gateway]\nid = \"g\"\n[[bus]]\nname = \"b\"\nkind = \"dlt645\"\npath = \"p\"\n[[device]]\nid = \"d\"\n\
+                         bus = \"b\"\nprofile = \"dlt645-2007\"\naddress = \"000010604867\"\npoints = [\"energy\", \"power\"]\n\
+                         [[device.adjust]]\n";
+    let good = "point = \"energy\"\nscale = 0.1\nmax = 5000\n\
+                calibration = { slope = 1.02, offset = -0.1, date = \"2026-05-31\", by = \"Wang\" }\n\
+                [[device.adjust]]\npoint = \"power\"\ndisabled = true\n";
+    let plan = planned(&format!("{METER}{good}")).unwrap();
+    let device = &plan.talking[0].plan.devices[0];
+    let (_, energy) = device.profile.point("energy").unwrap();
+    assert_eq!((energy.scale.to_f64(), energy.offset.to_f64(), energy.max), (0.102, -0.1, 5_000.0));
+    assert_eq!(plan.manifest.points.len(), 1, "power is disabled");
+    for (adjust, place, words) in [
+        ("point = \"gold\"", "g.toml:14:9", "no point \"gold\""),
+        (
+            "point = \"energy\"\norder = \"CDAB\"",
+            "g.toml:15:9",
+            "order means nothing to a device that speaks dlt645",
+        ),
+        ("point = \"energy\"\ninterval_s = 5", "g.toml:15:14", "interval_s means nothing"),
+        ("point = \"energy\"\nscale = 0", "g.toml:15:9", "every value 0"),
+    ] {
+        let faults = planned(&format!("{METER}{adjust}\n")).err().unwrap_or_default();
+        assert_eq!(faults.len(), 1, "{adjust}: {faults:?}");
+        assert!(faults[0].starts_with(place) && faults[0].contains(words), "{adjust}: {}", faults[0]);
+    }
 }
 
 #[test]
