@@ -201,7 +201,7 @@ fn check_and_probe_understand_every_dialect() {
         ("sdi-1", "bus sdi12: 1 devices, 2 points", "18.2"),
         ("wind-1", "bus nmea: 1 devices, 2 points", "5.0"),
         ("meter-1", "bus dlt645: 1 devices, 2 points", "123456.78"),
-        ("co2-1", "bus mhz19: 1 devices, 1 points", "612"),
+        ("co2-1", "bus mhz19: 1 devices, 1 points", "622"),
         ("tank-1", "bus line: 1 devices, 1 points", "1.23"),
         ("air-1", "bus stations: 1 devices, 1 points", "31"),
     ] {
