@@ -136,3 +136,55 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Filter<S> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers of the corpus with this transaction id in place of TT, another one in place of WW.
+    fn corpus() -> Vec<Vec<u8>> {
+        let rows = include_str!("../../../tests/golden/modbus/tcp.txt").lines();
+        let byte = |pair: &str| match pair {
+            "TT" => Some(0x2A),
+            "WW" => Some(0x07),
+            _ => u8::from_str_radix(pair, 16).ok(),
+        };
+        let answers = rows.filter(|row| !row.starts_with('#')).filter_map(|row| row.split('|').nth(3));
+        answers.map(|text| text.split_whitespace().filter_map(byte).collect()).collect()
+    }
+
+    #[test]
+    fn of_any_bytes_only_whole_frames_of_the_transaction_pass_and_one_for_a_request() {
+        let (seeds, mut random) = (corpus(), fastrand::Rng::with_seed(1));
+        let (mut passed, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let mut bytes: Vec<u8> =
+                (0..3).flat_map(|_| seeds[random.usize(0..seeds.len())].clone()).collect();
+            for _ in 0..random.usize(0..3) {
+                let at = random.usize(0..bytes.len());
+                match random.u8(0..3) {
+                    0 => bytes[at] ^= 1 << random.u8(0..8),
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, random.u8(..)),
+                }
+            }
+            let mut filter = Filter::new((), Arc::default(), None);
+            filter.transaction = Some([0x2A, 0x2A]);
+            let broken = bytes.chunks(random.usize(1..20)).any(|piece| {
+                filter.pending.extend_from_slice(piece);
+                filter.sort().is_err()
+            });
+            refused += u32::from(broken);
+            let Some((prefix, rest)) = filter.passed.split_first_chunk::<PREFIX_BYTES>() else { continue };
+            assert_eq!(prefix[..4], [0x2A, 0x2A, 0, 0]);
+            assert_eq!(
+                rest.len(),
+                usize::from(u16::from_be_bytes([prefix[4], prefix[5]])),
+                "one whole frame"
+            );
+            assert!(filter.transaction.is_none() && filter.pending.len() <= PREFIX_BYTES + LENGTH_MAX + 20);
+            passed += 1;
+        }
+        assert!(passed > 5_000 && refused > 1_000, "{passed} passed, {refused} refused");
+    }
+}

@@ -62,7 +62,7 @@ fn filled() -> Memory {
     spool.set_manifest(b"manifest").unwrap();
     for n in 0..20_u8 {
         let at = Span { from: Timestamp(i64::from(n)), to: Timestamp(i64::from(n) + 1) };
-        spool.append(&vec![n; 40], at).unwrap();
+        spool.append(&[n; 40], at).unwrap();
         spool.commit().unwrap();
     }
     spool.into_disk()
