@@ -258,3 +258,74 @@ async fn addresses_that_can_be_reached_from_outside_are_refused() {
             .await;
     assert!(matches!(ended, Err(sitian_api::ServeError::NotLoopback(_))));
 }
+
+/// Queries that are understood, then changed in a few places, always in the same way: each is answered or refused in the
+/// common form, and none is a fault of ours.
+#[tokio::test]
+async fn queries_that_mutations_make_of_good_ones_are_answered_or_refused() {
+    const PIECES: [&str; 24] = [
+        "&",
+        "=",
+        "%",
+        "%00",
+        "%FF",
+        "%E6%B5",
+        "+",
+        "-",
+        "T",
+        "Z",
+        ":",
+        "9",
+        "0",
+        ".",
+        "1e308",
+        "NaN",
+        "null",
+        "[]",
+        "99999999999999999999",
+        "-9223372036854775808",
+        "9999-12-31T23:59:59Z",
+        "%2B08:00",
+        "1d",
+        "scope=zhangye",
+    ];
+    let served = served().await;
+    let point = format!("/api/v1/points/{POINT}");
+    let seeds = [
+        format!(
+            "{point}/readings?from=2026-05-03T22:29:58Z&to=2026-05-04T06:29:58%2B08:00&limit=10&cursor=1777847399000"
+        ),
+        format!("{point}/aggregates?from=2026-05-03T22:29:58Z&to=2026-05-04T06:29:58Z&window=1h"),
+        "/api/v1/rollups?scope=zhangye&depth=3".to_owned(),
+        "/api/v1/alerts?scope=zhangye&phase=open&severity=orange&limit=5&cursor=7".to_owned(),
+        "/api/v1/incidents?scope=zhangye&limit=5".to_owned(),
+        "/api/v1/completeness?scope=zhangye&from=2026-05-03T22:29:58Z&to=2026-05-04T06:29:58Z".to_owned(),
+        "/api/v1/quarantine?scope=zhangye&limit=5".to_owned(),
+        "/api/v1/commands?gateway=gw-1&limit=5".to_owned(),
+        "/api/v1/bases/base-1/latest?sparkline=true".to_owned(),
+    ];
+    let mut random = 0x5EED_u64;
+    let mut below = |n: usize| {
+        random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+        (random >> 33) as usize % n
+    };
+    let mut refused = 0;
+    for n in 0..1_000 {
+        let seed = &seeds[n % seeds.len()];
+        let (path, query) = seed.split_once('?').unwrap();
+        let mut query = query.to_owned();
+        for _ in 0..=below(3) {
+            let from = below(query.len() + 1);
+            let to = (from + below(6)).min(query.len());
+            query.replace_range(from..to, if below(4) == 0 { "" } else { PIECES[below(PIECES.len())] });
+        }
+        let target = format!("{path}?{query}");
+        let answer = get(served.at, &target).await;
+        if answer.status != 200 {
+            let kind = if answer.status == 404 { "not-found" } else { "invalid" };
+            check(&answer, if answer.status == 404 { 404 } else { 400 }, kind, &target);
+            refused += 1;
+        }
+    }
+    assert!((100..1_000).contains(&refused), "{refused} of 1000 were refused");
+}
