@@ -1,11 +1,13 @@
 //! A chunk: up to [`ROWS_MAX`] rows of one point, ordered, as columns of bytes, with the statistics that later spare
 //! reading them. The bytes are drawn in the crate page. Knows no database.
 
+use pco::data_types::Number;
 use pco::standalone::{simple_compress, simple_decompress_into};
-use pco::{ChunkConfig, DeltaSpec};
+use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 
+use crate::decimal::Decimals;
 use crate::kept::{Kept, known_code};
-use crate::varint::{Bytes, put, put_runs, runs};
+use crate::varint::{Bytes, put, put_runs, put_signed, runs};
 
 /// Most rows of one chunk.
 pub(crate) const ROWS_MAX: usize = 8_192;
@@ -16,9 +18,15 @@ pub(crate) const SPAN_MS_MAX: i64 = 31 * 86_400_000;
 /// A chunk with so many rows is left alone by compaction. The index `chunk_small` of the schema says the same.
 pub(crate) const FULL_ROWS: u32 = ROWS_MAX as u32 / 2;
 
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 6;
+/// What releases before schema 5 wrote.
+const LAYOUT_OLD: u8 = 1;
 /// Effort of the compressor, 0 to 12.
 const LEVEL: usize = 4;
+/// Stands for a number of decimals: values are written as they are.
+pub(crate) const PLAIN: u8 = 255;
+/// Sensors are read every so many whole seconds.
+const SECOND_MS: i64 = 1_000;
 
 /// How a chunk is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,75 +114,146 @@ pub(crate) fn pieces(rows: &[Kept]) -> impl Iterator<Item = &[Kept]> {
 
 /// The bytes of ordered rows, at most [`ROWS_MAX`].
 pub(crate) fn encode(rows: &[Kept], effort: Effort) -> Result<Vec<u8>, CodecError> {
-    let values: Vec<f64> = rows.iter().filter_map(Kept::value).collect();
-    let at: Vec<i64> = rows.iter().map(|row| row.at).collect();
     let seq: Vec<u64> = rows.iter().map(|row| row.seq).collect();
-    let stepwise =
-        ChunkConfig::default().with_compression_level(LEVEL).with_delta_spec(DeltaSpec::TryConsecutive(1));
-    let spec = match effort {
-        Effort::Fresh => DeltaSpec::NoOp,
-        Effort::Lasting => DeltaSpec::Auto,
-    };
-    let values_config = ChunkConfig::default().with_compression_level(LEVEL).with_delta_spec(spec);
-    let compressed = |result: Result<Vec<u8>, pco::errors::PcoError>| {
-        result.map_err(|error| CodecError::Compress(error.to_string()))
-    };
-
     let mut out = vec![LAYOUT, 0, 0, 0, 0];
     put(&mut out, rows.len() as u64);
     put_runs(&mut out, rows.iter().map(|row| row.code), |out, code| out.push(code));
     put_runs(&mut out, rows.iter().map(|row| row.epoch), |out, epoch| put(out, u64::from(epoch)));
-    for column in
-        [compressed(simple_compress(&at, &stepwise))?, compressed(simple_compress(&seq, &stepwise))?]
-    {
-        put(&mut out, column.len() as u64);
-        out.extend_from_slice(&column);
-    }
-    if !values.is_empty() {
-        out.extend_from_slice(&compressed(simple_compress(&values, &values_config))?);
-    }
+    put_times(&mut out, rows, effort)?;
+    put_sized(&mut out, &compress(&seq, &stepwise(ModeSpec::Classic))?);
+    put_values(&mut out, rows, effort)?;
     seal(&mut out);
     Ok(out)
 }
 
+/// Times, counted from an origin. Those of a steady rhythm become the number of the beat and how late it was: the origin
+/// lies half a beat before the first, so that early and late ones fall on the same side.
+fn put_times(out: &mut Vec<u8>, rows: &[Kept], effort: Effort) -> Result<(), CodecError> {
+    let first = rows.first().map_or(0, |row| row.at);
+    let since = |origin: i64| -> Vec<u64> {
+        rows.iter().map(|row| row.at.wrapping_sub(origin).cast_unsigned()).collect()
+    };
+    let mut best = (first, compress(&since(first), &stepwise(ModeSpec::Classic))?);
+    if let Some(beat_ms) = rhythm(rows).filter(|_| effort == Effort::Lasting) {
+        let origin = first.wrapping_sub(beat_ms / 2);
+        let beats = ModeSpec::TryIntMult(beat_ms.cast_unsigned());
+        let column = compress(&since(origin), &stepwise(beats))?;
+        if column.len() < best.1.len() {
+            best = (origin, column);
+        }
+    }
+    put_signed(out, best.0);
+    put_sized(out, &best.1);
+    Ok(())
+}
+
+/// The usual time from one row to the next, in whole seconds where there are any.
+fn rhythm(rows: &[Kept]) -> Option<i64> {
+    let mut steps: Vec<i64> = rows.windows(2).map(|pair| pair[1].at.saturating_sub(pair[0].at)).collect();
+    let middle = steps.len() / 2;
+    let (_, median, _) = (!steps.is_empty()).then(|| steps.select_nth_unstable(middle))?;
+    let seconds = (*median).saturating_add(SECOND_MS / 2) / SECOND_MS * SECOND_MS;
+    Some(if seconds > 0 { seconds } else { *median }).filter(|beat_ms| *beat_ms > 1)
+}
+
+/// Values, as whole numbers of their last decimal where that gives every one back to the bit.
+fn put_values(out: &mut Vec<u8>, rows: &[Kept], effort: Effort) -> Result<(), CodecError> {
+    let values: Vec<f64> = rows.iter().filter_map(Kept::value).collect();
+    if values.is_empty() {
+        return Ok(());
+    }
+    let decimals = Decimals::of(values.iter().copied());
+    out.push(decimals.map_or(PLAIN, Decimals::count));
+    let column = match decimals {
+        Some(decimals) => {
+            let whole: Vec<i64> = values.iter().filter_map(|value| decimals.whole(*value)).collect();
+            let fresh = effort == Effort::Fresh;
+            compress(&whole, &if fresh { stepwise(ModeSpec::Classic) } else { searching(effort) })?
+        }
+        None => compress(&values, &searching(effort))?,
+    };
+    out.extend_from_slice(&column);
+    Ok(())
+}
+
+/// For columns whose neighbours are alike.
+fn stepwise(mode: ModeSpec) -> ChunkConfig {
+    ChunkConfig::default()
+        .with_compression_level(LEVEL)
+        .with_mode_spec(mode)
+        .with_delta_spec(DeltaSpec::TryConsecutive(1))
+}
+
+/// For columns of which nothing is known.
+fn searching(effort: Effort) -> ChunkConfig {
+    let spec = if effort == Effort::Lasting { DeltaSpec::Auto } else { DeltaSpec::NoOp };
+    ChunkConfig::default().with_compression_level(LEVEL).with_delta_spec(spec)
+}
+
+/// The bytes of a column.
+pub(crate) fn compress<T: Number>(column: &[T], config: &ChunkConfig) -> Result<Vec<u8>, CodecError> {
+    simple_compress(column, config).map_err(|error| CodecError::Compress(error.to_string()))
+}
+
+/// Appends the bytes of a column, their length before them.
+pub(crate) fn put_sized(out: &mut Vec<u8>, column: &[u8]) {
+    put(out, column.len() as u64);
+    out.extend_from_slice(column);
+}
+
 /// The rows of these bytes. Allocates at most what [`ROWS_MAX`] rows take, whatever the bytes say.
 pub(crate) fn decode(blob: &[u8]) -> Result<Vec<Kept>, CodecError> {
-    let mut bytes = open(blob, LAYOUT)?;
+    let (layout, mut bytes) = open(blob, &[LAYOUT, LAYOUT_OLD])?;
     let n = bytes.length(ROWS_MAX).ok_or(CodecError::Column("count"))?;
     let codes =
         runs(&mut bytes, n, |b| b.byte().and_then(known_code)).ok_or(CodecError::Column("quality"))?;
     let epochs =
         runs(&mut bytes, n, |b| u32::try_from(b.number()?).ok()).ok_or(CodecError::Column("epoch"))?;
-    let (mut at, mut seq) = (vec![0i64; n], vec![0u64; n]);
-    fill(sized(&mut bytes, "at")?, &mut at, "at")?;
-    fill(sized(&mut bytes, "seq")?, &mut seq, "seq")?;
+    let at: Vec<i64> = if layout == LAYOUT_OLD {
+        sized(&mut bytes, n, "at")?
+    } else {
+        let origin = bytes.signed().ok_or(CodecError::Column("at"))?;
+        let since: Vec<u64> = sized(&mut bytes, n, "at")?;
+        since.into_iter().map(|ms| origin.wrapping_add(ms.cast_signed())).collect()
+    };
+    let seq: Vec<u64> = sized(&mut bytes, n, "seq")?;
     let mut rows: Vec<Kept> = (0..n)
         .map(|i| Kept { at: at[i], seq: seq[i], value: 0.0, epoch: epochs[i], code: codes[i] })
         .collect();
-    let mut values = vec![0f64; rows.iter().filter(|row| row.has_value()).count()];
-    if !values.is_empty() {
-        fill(bytes.0, &mut values, "value")?;
-    }
+    let count = rows.iter().filter(|row| row.has_value()).count();
+    let scale = if layout == LAYOUT_OLD || count == 0 { Some(PLAIN) } else { bytes.byte() };
+    let values = values(bytes.0, count, scale.ok_or(CodecError::Column("value"))?)?;
     rows.iter_mut().filter(|row| row.has_value()).zip(values).for_each(|(row, value)| row.value = value);
     Ok(rows)
 }
 
-fn sized<'a>(bytes: &mut Bytes<'a>, column: &'static str) -> Result<&'a [u8], CodecError> {
-    let found = bytes.length(usize::MAX).and_then(|n| bytes.take(n));
-    found.ok_or(CodecError::Column(column))
+fn values(bytes: &[u8], count: usize, scale: u8) -> Result<Vec<f64>, CodecError> {
+    match Decimals::known(scale) {
+        _ if count == 0 => Ok(Vec::new()),
+        Some(decimals) => {
+            let whole: Vec<i64> = fill(bytes, count, "value")?;
+            Ok(whole.into_iter().map(|whole| decimals.value(whole)).collect())
+        }
+        None if scale == PLAIN => fill(bytes, count, "value"),
+        None => Err(CodecError::Column("value")),
+    }
 }
 
-fn fill<T: pco::data_types::Number>(
-    bytes: &[u8],
-    out: &mut [T],
+/// Reads `n` numbers that were put with their length before them.
+pub(crate) fn sized<T: Number + Default>(
+    bytes: &mut Bytes<'_>,
+    n: usize,
     column: &'static str,
-) -> Result<(), CodecError> {
-    let progress = simple_decompress_into(bytes, out).map_err(|_| CodecError::Column(column))?;
-    if progress.n_processed == out.len() && progress.finished {
-        Ok(())
-    } else {
-        Err(CodecError::Column(column))
-    }
+) -> Result<Vec<T>, CodecError> {
+    let found = bytes.length(usize::MAX).and_then(|length| bytes.take(length));
+    fill(found.ok_or(CodecError::Column(column))?, n, column)
+}
+
+fn fill<T: Number + Default>(bytes: &[u8], n: usize, column: &'static str) -> Result<Vec<T>, CodecError> {
+    let mut out = vec![T::default(); n];
+    let progress = simple_decompress_into(bytes, &mut out).map_err(|_| CodecError::Column(column))?;
+    let whole = progress.n_processed == out.len() && progress.finished;
+    if whole { Ok(out) } else { Err(CodecError::Column(column)) }
 }
 
 /// Writes the checksum of everything behind it into bytes 1 to 4.
@@ -183,15 +262,15 @@ pub(crate) fn seal(out: &mut [u8]) {
     out[1..5].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Checks layout and checksum; what follows them is returned.
-pub(crate) fn open(blob: &[u8], layout: u8) -> Result<Bytes<'_>, CodecError> {
+/// Checks layout and checksum; which of the layouts it is and what follows are returned.
+pub(crate) fn open<'a>(blob: &'a [u8], layouts: &[u8]) -> Result<(u8, Bytes<'a>), CodecError> {
     let mut bytes = Bytes(blob);
     let found = bytes.byte().ok_or(CodecError::Checksum)?;
     let sum = bytes.take(4).ok_or(CodecError::Checksum)?;
     if crc32c::crc32c(bytes.0).to_le_bytes() != sum {
         return Err(CodecError::Checksum);
     }
-    if found == layout { Ok(bytes) } else { Err(CodecError::Layout(found)) }
+    if layouts.contains(&found) { Ok((found, bytes)) } else { Err(CodecError::Layout(found)) }
 }
 
 #[cfg(test)]

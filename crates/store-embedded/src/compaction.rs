@@ -4,7 +4,8 @@
 //! ```text
 //!  sealed:      ▪▪▪▪▪▪▪▪ ▪▪▪▪▪▪▪▪ ▪▪▪       a chunk of a point for every sealing
 //!  eight of a size: ■■■ join ■■■■■■■■        each row is rewritten about three times in its life
-//!  full:        ██████████ ██████████        4,096 to 8,192 rows, left alone until late rows overlap them
+//!  full:        ██████████ ██████████        what makes 8,192 rows is joined; left alone from 4,096 rows on, until late
+//!                                            rows overlap them
 //!  faded:       hours only, then days only   as retention says
 //! ```
 //!
@@ -23,7 +24,6 @@ use sitian_series::Retention;
 use crate::chunk::{self, Effort};
 use crate::corrections::Corrected;
 use crate::fault::StoreError;
-use crate::hours;
 use crate::kept::Kept;
 use crate::merge::Merge;
 use crate::schema;
@@ -130,7 +130,7 @@ impl Compactor {
         let read = |pragma| self.connection.query_row(pragma, [], |line| line.get::<_, i64>(0));
         let (mode, pages, free) =
             (read("PRAGMA auto_vacuum")?, read("PRAGMA page_count")?, read("PRAGMA freelist_count")?);
-        if mode != INCREMENTAL || free <= FREE_PAGES_MIN.max(pages / 20) {
+        if mode != INCREMENTAL || free <= FREE_PAGES_MIN.max(pages / 50) {
             return Ok(false);
         }
         let _turn = self.shared.turn();
@@ -153,7 +153,7 @@ impl Compactor {
         let mut made = Vec::with_capacity(found.len());
         for (id, point) in &found {
             let rows = shelf::rows(&self.connection, *point, *id)?;
-            made.push((*id, hours::encode(&hours::of_rows(&rows), 1)));
+            made.push((*id, shelf::hours_of(*point, &rows)?));
         }
         let _turn = self.shared.turn();
         let sql = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

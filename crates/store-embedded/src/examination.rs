@@ -11,7 +11,7 @@ use crate::chunk::{self, Effort, Stats, ValueStats};
 use crate::fault::StoreError;
 use crate::kept::Kept;
 use crate::lock::Lock;
-use crate::shelf::{HOURS_ROWS_MIN, Prepared};
+use crate::shelf::{self, HOURS_ROWS_MIN, Prepared};
 use crate::store::seal::write_latest;
 use crate::{hours, journal, marks, schema};
 
@@ -159,9 +159,12 @@ impl Doctor<'_> {
                     })
                     .or_insert(*last);
             }
-            let made = hours::encode(&hours::of_rows(&rows), 1);
+            let made = shelf::hours_of(point, &rows)?;
             let kept = line.get_ref(13)?.as_blob_or_null().unwrap_or_default();
-            if kept.is_some_and(|kept| kept != made)
+            // Older releases wrote the same windows in another way.
+            let same =
+                |kept| kept == made || hours::decode(kept).is_ok_and(|kept| Ok(kept) == hours::decode(&made));
+            if kept.is_some_and(|kept| !same(kept))
                 || (kept.is_none() && rows.len() >= HOURS_ROWS_MIN as usize)
             {
                 self.hours(&place, id, &made, kept.is_some())?;
@@ -183,7 +186,7 @@ impl Doctor<'_> {
 
     fn hours(&mut self, place: &str, id: i64, made: &[u8], wrong: bool) -> Result<(), StoreError> {
         if self.repairs {
-            crate::shelf::put_hours(self.sql, id, made)?;
+            shelf::put_hours(self.sql, id, made)?;
         }
         // The compaction gives hours to chunks of older releases in its own time.
         if wrong {

@@ -32,7 +32,7 @@ pub(crate) fn encode(rows: &[(u32, Kept)]) -> Vec<u8> {
 
 /// The rows of these bytes.
 pub(crate) fn decode(blob: &[u8]) -> Result<Vec<(u32, Kept)>, CodecError> {
-    let mut bytes = open(blob, LAYOUT)?;
+    let (_, mut bytes) = open(blob, &[LAYOUT])?;
     // A row takes at least two bytes, so the blob bounds what is allocated.
     let n = bytes.length(blob.len()).ok_or(CodecError::Column("count"))?;
     let codes =

@@ -59,11 +59,13 @@
 //!                   │ layout │ CRC-32C LE │ body
 //!                   │  1 B   │ of body    │
 //!
-//!  1 chunk.body     n rows (≤ 8192) of one point, ordered by (at, epoch, seq), at most 31 days from first to last
+//!  6 chunk.body     n rows (≤ 8192) of one point, ordered by (at, epoch, seq), at most 31 days from first to last
 //!                   │ n rows │ runs: quality code 1 B │ runs: n epoch
-//!                   │ n len │ pco i64: at, in ms, stepwise differences
+//!                   │ z origin, n len │ pco u64: at less origin, in ms, stepwise differences (of the beats, where there are)
 //!                   │ n len │ pco u64: seq, stepwise differences
-//!                   │ pco f64: values of the rows that have one (quality code < 128), to the end
+//!                   │ 1 B decimals d (255: none) │ values of the rows that have one (quality code < 128), to the end:
+//!                   │   d ≤ 6: pco i64, whole numbers of 10⁻ᵈ; d = 255: pco f64
+//!  1 (before schema 5) the same, but: n len, pco i64 at; no d, always pco f64
 //!
 //!  2 journal.rows   the rows of one commit in the order of their arrival
 //!                   │ n rows │ runs: quality code 1 B │ runs: n epoch, n seq
@@ -77,8 +79,15 @@
 //!  4 journal.marks  empty, or
 //!                   │ n marks: z point less the one before, 1 B (1 newest, 2 data), z ms each less the time before
 //!
-//!  5 hours.body     windows of the rows of a chunk, ordered by time; faded.body: of rows that are gone
-//!                   │ n hours in a window: 1 or 24 │ n windows │ 1 B decimals d (255: none)
+//!  7 hours.body     windows of the rows of a chunk, ordered by time; faded.body: of rows that are gone
+//!                   │ n hours in a window: 1 or 24 │ n windows │ runs: z hours since the window before (the first: 1970)
+//!                   │ runs: n good │ runs: n uncertain
+//!                   │ n kinds of bad rows: n windows since the kind before, quality code 1 B, n rows
+//!                   │ 1 B decimals d (255: none) │ six columns of the windows that have values, each n len, pco:
+//!                   │   d ≤ 6: i64, whole numbers of 10⁻ᵈ: first less the last before, last less first, lower end less min,
+//!                   │     max less upper end, sum less ⌊count × (first + last) / 2⌋, increase
+//!                   │   d = 255: f64: first, last, min, max, sum, increase
+//!  5 (before schema 5) │ n hours in a window │ n windows │ 1 B decimals d
 //!                   │ per window: z hour since 1970 less the one before │ n good │ n uncertain
 //!                   │   n kinds of bad rows: quality code 1 B, n rows
 //!                   │   with values, d ≤ 6: whole numbers of 10⁻ᵈ: z first less the last before, z last less first,
@@ -88,8 +97,12 @@
 //!
 //! A chunk's statistics (`good`, `uncertain`, `bad`, `min`, `max`, `sum`, `first`, `last`) are columns by which it is
 //! verified. Chunks of fewer than 64 rows have no hours: reading them is as quick. Chunks of one point may overlap where
-//! data came late; compaction joins them, and eight of a size, until they have 4,096 to 8,192 rows. A chunk spans at most 31 days, so the chunks
-//! that touch a moment start at most 31 days before it.
+//! data came late; compaction joins them, eight of a size, and what fills a chunk, until they have 4,096 to 8,192 rows. A chunk
+//! spans at most 31 days, so the chunks that touch a moment start at most 31 days before it.
+//!
+//! A beat is the usual time between two rows: a sensor that is read every 300 s, up to 250 ms late, costs what its lateness
+//! costs (8 bits), not what the differences of two of them cost. Chunks and hours of older layouts are read as they are, and
+//! written anew only where compaction joins them.
 //!
 //! Reading order: `transaction`, `store` and `store/seal` (writing); `reader`,
 //! `reader/windows` and `merge` (reading); `shelf` (tables of chunks), `compaction`, `corrections`; `head`; `chunk`,

@@ -32,7 +32,7 @@ pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
 
 /// The manifest of these bytes.
 pub(crate) fn decode(blob: &[u8], gateway: GatewayId) -> Result<Manifest, CodecError> {
-    let mut bytes = open(blob, LAYOUT)?;
+    let (_, mut bytes) = open(blob, &[LAYOUT])?;
     let software = text(&mut bytes).ok_or(CodecError::Column("software"))?;
     let devices = list(&mut bytes, device).ok_or(CodecError::Column("device"))?;
     let points = list(&mut bytes, point).ok_or(CodecError::Column("point"))?;
@@ -54,7 +54,7 @@ pub(crate) fn encode_points(points: &[PointNo]) -> Vec<u8> {
 
 /// The point numbers of these bytes.
 pub(crate) fn decode_points(blob: &[u8]) -> Result<Vec<PointNo>, CodecError> {
-    let mut bytes = open(blob, LAYOUT)?;
+    let (_, mut bytes) = open(blob, &[LAYOUT])?;
     let mut last = 0i64;
     let next = |bytes: &mut Bytes<'_>| {
         last = last.wrapping_add(bytes.signed()?);

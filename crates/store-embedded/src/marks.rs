@@ -93,7 +93,7 @@ pub(crate) fn decode(blob: &[u8]) -> Result<Vec<Mark>, CodecError> {
     if blob.is_empty() {
         return Ok(Vec::new());
     }
-    let mut bytes = open(blob, LAYOUT)?;
+    let (_, mut bytes) = open(blob, &[LAYOUT])?;
     let n = bytes.length(blob.len()).ok_or(CodecError::Column("count"))?;
     let (mut point, mut at) = (0i64, 0i64);
     let marks = (0..n).map(|_| one(&mut bytes, &mut point, &mut at)).collect::<Option<Vec<_>>>();

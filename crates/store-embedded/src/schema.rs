@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/v2.sql"),
     include_str!("schema/v3.sql"),
     include_str!("schema/v4.sql"),
+    include_str!("schema/v5.sql"),
 ];
 const BUSY_MS: u64 = 5_000;
 /// Files up to this size are checked page by page when they are opened: about a second for all of it.

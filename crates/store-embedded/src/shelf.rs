@@ -43,7 +43,7 @@ impl Prepared {
         let Some(stats) = Stats::of(rows) else { return Ok(None) };
         let body = chunk::encode(rows, effort)
             .map_err(|e| StoreError::damaged(format!("rows of point {point}: {e}")))?;
-        let hours = (rows.len() >= HOURS_ROWS_MIN as usize).then(|| hours::encode(&hours::of_rows(rows), 1));
+        let hours = if rows.len() >= HOURS_ROWS_MIN as usize { Some(hours_of(point, rows)?) } else { None };
         Ok(Some(Self { stats, body, hours }))
     }
 
@@ -88,6 +88,15 @@ pub(crate) fn put(
         }
     }
     Ok(())
+}
+
+/// The bytes of the hours of a chunk's rows.
+pub(crate) fn hours_of(point: u32, rows: &[Kept]) -> Result<Vec<u8>, StoreError> {
+    encoded(point, &hours::of_rows(rows), 1)
+}
+
+fn encoded(point: u32, windows: &[Window], step_h: u32) -> Result<Vec<u8>, StoreError> {
+    hours::encode(windows, step_h).map_err(|e| StoreError::damaged(format!("hours of point {point}: {e}")))
 }
 
 /// Puts the hours of a chunk beside it, in the place of older ones.
@@ -171,7 +180,7 @@ pub(crate) fn put_faded(
             .prepare_cached(
                 "INSERT INTO faded (point, start_ms, end_ms, step_h, body) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![point, first.from.0, last.to.0, step_h, hours::encode(part, step_h)])?;
+            .execute(params![point, first.from.0, last.to.0, step_h, encoded(point, part, step_h)?])?;
     }
     Ok(())
 }
@@ -195,4 +204,38 @@ pub(crate) fn faded(
         found.push(Faded { id, step_h, windows });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sensor that is read every so many seconds, up to 250 ms late, and walks in tenths.
+    fn walk(interval_ms: i64, phase_ms: i64) -> Vec<Kept> {
+        let (mut dice, mut tenths) = (0x9E37_79B9_7F4A_7C15_u64, 250);
+        let mut row = |n: i64| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            tenths += [-3, -2, -1, 0, 0, 1, 2, 3][(dice % 8) as usize];
+            let late = (dice >> 32) as i64 % 250;
+            let at = 1_750_000_000_000 + phase_ms + n * interval_ms + late;
+            Kept { at, seq: n as u64, value: f64::from(tenths) / 10.0, epoch: 1, code: 0 }
+        };
+        (0..chunk::ROWS_MAX as i64).map(&mut row).collect()
+    }
+
+    #[test]
+    fn a_reading_of_a_walking_sensor_takes_under_two_bytes_with_its_hours() {
+        for (interval_ms, phase_ms) in
+            [(300_000, 0), (300_000, 299_900), (60_000, 1), (10_000, 9_999), (1_000, 990)]
+        {
+            let rows = walk(interval_ms, phase_ms);
+            let kept = Prepared::of(1, &rows, Effort::Lasting).unwrap().unwrap();
+            let hours = kept.hours.as_deref().unwrap_or_default();
+            let each = |bytes: &[u8]| bytes.len() as f64 / rows.len() as f64;
+            let found = (each(&kept.body), each(hours));
+            assert!(found.0 < 1.45 && found.1 < 0.45, "{interval_ms} ms, phase {phase_ms}: {found:?}");
+        }
+    }
 }

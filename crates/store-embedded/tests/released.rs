@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use released::story;
 use sitian_model::{PointNo, Row};
-use sitian_series::contract::span;
-use sitian_series::{RangeQuery, Series};
-use sitian_store_embedded::{ListFilter, Store};
+use sitian_series::contract::{Reference, alike, span};
+use sitian_series::{AggregateQuery, Append, Extras, RangeQuery, Series};
+use sitian_store_embedded::{ListFilter, Store, examine};
 
 fn samples() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/store");
@@ -30,6 +30,7 @@ fn verify(store: &Store, name: &str) {
         let latest = reader.latest(&[PointNo(point)]).expect("reads");
         assert_eq!(latest, [expected.last().copied()], "{name}: latest of {point}");
     }
+    hours(store, name);
     let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
     let gaps = reader.gaps(&all).expect("reads");
     assert_eq!(gaps.iter().map(|gap| gap.committed).collect::<Vec<_>>(), [story::gap()], "{name}");
@@ -40,6 +41,27 @@ fn verify(store: &Store, name: &str) {
     let restored = reader.restored().expect("reads");
     assert_eq!(restored.epochs.len(), 1, "{name}");
     assert_eq!(restored.epochs[0].state, story::watermark(), "{name}");
+}
+
+/// Windows come from what the release kept beside its chunks.
+fn hours(store: &Store, name: &str) {
+    let mut reference = Reference::default();
+    for point in 0..story::POINTS {
+        let rows: Vec<Row> = (0..story::ROWS).map(|n| story::row(point, n)).collect();
+        assert_eq!(reference.append(&rows).expect("takes all"), []);
+        let query = AggregateQuery {
+            point: PointNo(point),
+            span: span(story::START_MS, story::START_MS + story::ROWS as i64 * 60_000),
+            window_ms: 3_600_000,
+            offset_ms: 0,
+            interval_ms: Some(60_000),
+            extras: Extras { increase: true, ..Extras::default() },
+        };
+        let found = store.reader().aggregate(&query).expect("answers");
+        let expected = reference.aggregate(&query).expect("answers");
+        assert_eq!(found.len(), expected.len(), "{name}");
+        assert!(found.iter().zip(&expected).all(|(a, b)| alike(a, b)), "{name}: {found:?}\n{expected:?}");
+    }
 }
 
 #[test]
@@ -57,6 +79,7 @@ fn every_released_store_opens_and_holds_what_was_put_into_it() {
         verify(&store, &name);
         drop(store);
         verify(&Store::open(&path).expect("opens again"), &name);
+        assert_eq!(examine(&path).expect("looks").findings, [], "{name}");
     }
 }
 

@@ -29,9 +29,12 @@ pub struct Options {
     /// Million readings that the store takes.
     #[arg(long, default_value_t = 5)]
     millions: u32,
-    /// Kills of the store amid compaction, after everything else; about 20 s each at 100 million readings.
+    /// Kills of the store amid compaction, after everything else; about 10 s each at 100 million readings.
     #[arg(long, default_value_t = 0)]
     kills: u32,
+    /// Only this step of the series.
+    #[arg(long)]
+    only: Option<series::Step>,
     /// Days without a link; the drain takes a few minutes a day.
     #[arg(long, default_value_t = 1.0)]
     days: f64,
@@ -58,7 +61,8 @@ pub fn run(options: &Options) -> Result<()> {
         delivery::measure(&Path::new(FOLDER).join("delivery"), options.days)?;
     }
     if wanted(Part::Series) {
-        series::measure(&Path::new(FOLDER).join("series"), options.millions, options.kills)?;
+        let wanted = series::Wanted { millions: options.millions, kills: options.kills, only: options.only };
+        series::measure(&Path::new(FOLDER).join("series"), wanted)?;
     }
     Ok(())
 }

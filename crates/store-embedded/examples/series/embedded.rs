@@ -111,6 +111,7 @@ pub fn alone(folder: &Path, series: u32, each: u64) -> Outcome<()> {
         at(1.0)
     );
     println!("all of it took {:?}", begin.elapsed());
+    shares(&file(folder), u64::from(series) * each)?;
     let begin = Instant::now();
     let store = Store::open(&file(folder))?;
     println!("open {:?}, {:?}", begin.elapsed(), store.extent()?);
@@ -122,6 +123,25 @@ pub fn alone(folder: &Path, series: u32, each: u64) -> Outcome<()> {
     );
     drop(store);
     Ok(std::fs::remove_dir_all(folder)?)
+}
+
+/// Where the bytes are.
+fn shares(path: &Path, readings: u64) -> Outcome<()> {
+    let sql = rusqlite::Connection::open(path)?;
+    let number = |query: &str| sql.query_row(query, [], |line| line.get::<_, i64>(0));
+    let bodies = number("SELECT sum(length(body)) FROM chunk")?;
+    let hours = number("SELECT sum(length(body)) FROM hours")?;
+    let free = number("PRAGMA freelist_count")? * number("PRAGMA page_size")?;
+    let all = std::fs::metadata(path)?.len() as i64;
+    let each = |bytes: i64| bytes as f64 / readings as f64;
+    println!(
+        "bytes a reading: readings {:.2}, hours {:.2}, free pages {:.2}, the rest of the file {:.2}",
+        each(bodies),
+        each(hours),
+        each(free),
+        each(all - bodies - hours - free)
+    );
+    Ok(())
 }
 
 /// Compacts a store to the end, and says so at every step.

@@ -13,14 +13,34 @@ const SIZES: [(u32, u32); 3] = [(0, 64), (64, 512), (512, FULL_ROWS)];
 /// The next chunks to join, of chunks ordered by their start; `None` if they are fine as they are.
 pub(super) fn group(chunks: &[Chunk]) -> Option<Vec<Chunk>> {
     let overlapping = overlaps(chunks).find(|group| group.len() > 1);
-    let found = overlapping.or_else(|| {
-        let runs = || chunks.split(|chunk| chunk.rows >= FULL_ROWS);
+    let runs = || chunks.split(|chunk| chunk.rows >= FULL_ROWS);
+    let of_a_size = || {
         SIZES.iter().find_map(|(smallest, size)| {
             let parts = runs().flat_map(move |run| run.split(move |chunk| chunk.rows >= *size));
             parts.map(|part| &part[..part.len().min(GROUP_MAX)]).find(|part| worth(part, *smallest))
         })
-    })?;
+    };
+    let found = overlapping.or_else(of_a_size).or_else(|| runs().find_map(makes_a_full_one))?;
     Some(found[..found.len().min(GROUP_MAX)].to_vec())
+}
+
+/// The first chunks of a run that fill one chunk when they are joined.
+fn makes_a_full_one(run: &[Chunk]) -> Option<&[Chunk]> {
+    let (mut first, mut rows) = (0, 0);
+    for (n, chunk) in run.iter().enumerate() {
+        rows += chunk.rows;
+        while n - first >= GROUP_MAX || chunk.end_ms.saturating_sub(run[first].start_ms) > SPAN_MS_MAX {
+            if first == n {
+                break;
+            }
+            rows -= run[first].rows;
+            first += 1;
+        }
+        if rows >= ROWS_MAX as u32 {
+            return Some(&run[first..=n]);
+        }
+    }
+    None
 }
 
 /// Maximal groups of chunks that share more than a moment with one before them in the group.
@@ -75,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_of_a_size_are_joined_and_nothing_else() {
+    fn eight_of_a_size_are_joined_and_so_is_what_fills_a_chunk() {
         for (sizes, expected) in [
             (vec![], None),
             (vec![50; 7], None),
@@ -84,6 +104,10 @@ mod tests {
             ([vec![400; 7], vec![50; 7]].concat(), None),
             ([vec![400; 7], vec![50; 8]].concat(), Some((7..15).collect())),
             ([vec![400; 8], vec![50; 3]].concat(), Some((0..11).collect())),
+            (vec![3_000; 2], None),
+            (vec![3_000; 4], Some((0..3).collect())),
+            (vec![8_192, 3_200, 3_200, 400, 400, 400], None),
+            ([vec![8_192, 3_200, 3_200], vec![400; 5]].concat(), Some((1..8).collect())),
             ([vec![5_000], vec![3_000; 8]].concat(), Some((1..9).collect())),
             (vec![8_192; 20], None),
             ([vec![50; 5], vec![5_000], vec![50; 5]].concat(), None),

@@ -13,19 +13,45 @@ const SERIES: u32 = 10_000;
 /// Series and readings of each in the comparison: 30 days, every five minutes.
 const COMPARED: (&str, &str) = ("1000", "8640");
 
-/// Measures; `millions` of readings alone, then the comparison, then so many kills in compaction if any are asked for.
-pub fn measure(folder: &Path, millions: u32, kills: u32) -> Result<()> {
-    setup::debian(&[("victoria-metrics", "victoria-metrics"), ("influxd", "influxdb")])?;
+/// A step of the measurement, to be run by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Step {
+    /// The embedded store: ingest, size, queries, memory.
+    Alone,
+    /// The same beside other engines, on 8.6 million readings.
+    Compare,
+    /// kill -9 in compaction; needs `--kills`.
+    Kills,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Million readings of the steps alone and kills.
+    pub millions: u32,
+    /// How many kills.
+    pub kills: u32,
+    /// One step; all of them without it.
+    pub only: Option<Step>,
+}
+
+/// Measures.
+pub fn measure(folder: &Path, wanted: Wanted) -> Result<()> {
+    let Wanted { millions, kills, only } = wanted;
     let (folder, before) = (folder.display().to_string(), process::load());
-    let each = (millions * (1_000_000 / SERIES)).to_string();
-    println!(
-        "\n== series: {millions} million readings in the embedded store, then all engines beside each other"
-    );
+    let (series, each) = (SERIES.to_string(), (millions * (1_000_000 / SERIES)).to_string());
+    println!("\n== series: {millions} million readings in the embedded store; other engines beside it");
     println!("repeat with      cargo xtask bench series --millions {millions} --kills {kills}");
-    example(&["alone", &folder, &SERIES.to_string(), &each])?;
-    example(&["compare", &folder, COMPARED.0, COMPARED.1])?;
-    if kills > 0 {
-        example(&["kills", &folder, &SERIES.to_string(), &each, &kills.to_string()])?;
+    let step = |step| only.is_none_or(|only| only == step);
+    if step(Step::Alone) {
+        example(&["alone", &folder, &series, &each])?;
+    }
+    if step(Step::Compare) {
+        setup::debian(&[("victoria-metrics", "victoria-metrics"), ("influxd", "influxdb")])?;
+        example(&["compare", &folder, COMPARED.0, COMPARED.1])?;
+    }
+    if step(Step::Kills) && kills > 0 {
+        example(&["kills", &folder, &series, &each, &kills.to_string()])?;
         std::fs::remove_dir_all(&folder)?;
     }
     println!("load average     {before} before, {} after", process::load());
