@@ -128,8 +128,8 @@ pub struct CompletenessParams {
 
 /// What was due, what is there, and why the rest is not, per window of time.
 ///
-/// Counted from the stored rows of the points that the gateways have now, whenever it is asked; a question that would
-/// take too much counting is refused and says so. With `window`, windows begin on round local times, so the first one may
+/// Counted from the stored rows of the points that the gateways had at that time, whenever it is asked; a question that
+/// would take too much counting is refused and says so. With `window`, windows begin on round local times, so the first one may
 /// begin before `from`.
 #[utoipa::path(get, path = "/api/v1/completeness", tag = "incidents", params(CompletenessParams), responses(
     (status = 200, body = Ledger), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]

@@ -14,8 +14,7 @@ use sitian_api::{
     AlertsQuery, Backend, BackendError, GatewayFacts, IncidentsQuery, LedgerQuery, LogEntry, PhaseFilter,
     PointFacts, Presenter, QuarantineFacts, ReadingsQuery,
 };
-use sitian_ingest::PointEntry;
-use sitian_model::{BaseId, Epoch, EpochNo, GatewayId, PointId, PointNo, Span, Timestamp};
+use sitian_model::{BaseId, EpochNo, GatewayId, PointId, PointNo, Span, Timestamp};
 use sitian_series::export::{self, Format};
 use sitian_series::{self as series, AggregateQuery, Extras, OutlineQuery, Series};
 use sitian_store_embedded::{
@@ -220,7 +219,7 @@ impl Backend for Centre {
         let Span { from, to } = query.span;
         let due = Span { from, to: to.min(self.now()).max(from) };
         let whole = self.presenter.completeness_query(promise.no, due, promise.interval_ms);
-        let whole = self.promised(&whole, promise.interval_ms, promise.since)?;
+        let whole = self.promised(&whole, &promise)?;
         let board = self.board();
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
         Ok(self.presenter.readings(facts(point), &page, &whole, |no| board.epochs.get(&no).copied()))
@@ -236,18 +235,18 @@ impl Backend for Centre {
         let promise = self.promise(id)?;
         let plain = self.presenter.aggregate_query(promise.no, span, window_ms, promise.interval_ms);
         let query = AggregateQuery { extras: extras.clone(), ..plain };
-        let windows = self.promised(&query, promise.interval_ms, promise.since)?;
-        let missing = self.missing_of(&id.gateway, promise, span, &windows)?;
+        let windows = self.promised(&query, &promise)?;
+        let (each, whole) = self.missing_of(&id.gateway, &promise, span, &windows)?;
         let board = self.board();
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
-        Ok(self.presenter.aggregates(facts(point), window_ms, &windows, &extras.percentiles, &missing))
+        Ok(self.presenter.aggregates(facts(point), window_ms, &windows, &extras.percentiles, &each, &whole))
     }
 
     fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError> {
         let promise = self.promise(id)?;
         let rows = self.reader.outline(&OutlineQuery { point: promise.no, span, columns })?;
         let whole = self.presenter.completeness_query(promise.no, span, promise.interval_ms);
-        let whole = self.promised(&whole, promise.interval_ms, promise.since)?;
+        let whole = self.promised(&whole, &promise)?;
         let board = self.board();
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
         let page = series::Page { rows, next: None };
@@ -408,23 +407,17 @@ impl Backend for Centre {
 }
 
 impl Centre {
-    /// What a point promises.
+    /// What a point promises: nothing if it was only ever heard of in a backlog.
     fn promise(&self, id: &PointId) -> Result<Promise, BackendError> {
-        let board = self.board();
-        let no = Self::number(&board, id)?;
-        board.points.get(&no).map(promise_of).ok_or(BackendError::NotFound("point"))
-    }
-
-    /// What the points that a gateway has now promise.
-    pub fn promises_of(&self, gateway: &GatewayId) -> Vec<Promise> {
-        let board = self.board();
-        let Some(gateway) = board.gateways.get(gateway) else { return Vec::new() };
-        gateway.points.iter().filter_map(|no| board.points.get(no)).map(promise_of).collect()
-    }
-
-    /// The number of every epoch.
-    pub fn epoch_numbers(&self) -> HashMap<Epoch, EpochNo> {
-        self.board().epochs.iter().map(|(no, epoch)| (*epoch, *no)).collect()
+        let (no, interval_ms) = {
+            let board = self.board();
+            let no = Self::number(&board, id)?;
+            let point = board.points.get(&no).ok_or(BackendError::NotFound("point"))?;
+            (no, point.entry.info.interval_ms)
+        };
+        let promises = self.promises_of(&id.gateway)?;
+        let known = promises.into_iter().find(|promise| promise.no == no);
+        Ok(known.unwrap_or(Promise { no, dues: Vec::new(), interval_ms }))
     }
 
     /// What to list; gateways that stand nowhere are in sight of the first city.
@@ -446,11 +439,6 @@ impl Centre {
             limit: query.limit + 1,
         })
     }
-}
-
-fn promise_of(point: &BoardPoint) -> Promise {
-    let PointEntry { no, info, at, .. } = &point.entry;
-    Promise { no: *no, interval_ms: info.interval_ms, since: *at }
 }
 
 /// A page of at most `limit` from a list that may hold one more.

@@ -1,22 +1,30 @@
 //! The completeness ledger, counted from what is stored whenever somebody asks: nothing of it is kept.
 //!
 //! ```text
-//!  stored rows ── windows of each point ─────────────┐
-//!  gaps, quarantine ─┐                               ├─ explain ─► what is missing, and why
-//!  silences ─────────┴─ losses of each gateway ──────┘
+//!  manifests ──── what was promised ─────────────────┐
+//!  stored rows ── windows of each point ─────────────┼─ explain ─► what is missing, and why
+//!  gaps, quarantine ─┐                               │
+//!  silences, labels ─┴─ losses of each gateway ──────┘
 //! ```
 
 use std::collections::BTreeMap;
 
 use sitian_api::view::{Ledger, LedgerEntry};
-use sitian_api::{BackendError, LedgerQuery};
-use sitian_ingest::{Form, Incident, IncidentKind};
-use sitian_model::{Cause, GatewayId, PointNo, Quality, Span, Timestamp};
-use sitian_series::missing::{self, Account, Lack, Loss, Missing};
+use sitian_api::{Backend, BackendError, LedgerQuery};
+use sitian_ingest::{Form, IncidentKind};
+use sitian_model::{Cause, Epoch, EpochNo, Gap, GatewayId, PointNo, Quality, Span, Timestamp};
+use sitian_series::missing::{self, Account, Lack, Loss, Lost, Missing, Told};
 use sitian_series::{AggregateQuery, Extras, Series, Window, window};
-use sitian_store_embedded::ListFilter;
+use sitian_store_embedded::{EpochLine, GapStored, ListFilter};
+use sitian_supervision::Pace;
 
 use crate::backend::{Centre, unavailable};
+
+mod promise;
+#[cfg(test)]
+mod tests;
+
+pub use promise::Promise;
 
 /// Readings that one question may have counted.
 const READINGS_MAX: u64 = 6_000_000;
@@ -25,16 +33,12 @@ const WINDOWS_MAX: u64 = 1_000_000;
 /// Gaps and entries of the quarantine that one question looks at per gateway, newest first.
 const LOSSES_MAX: usize = 1_000;
 
-/// What a point promises.
-#[derive(Debug, Clone, Copy)]
-pub struct Promise {
-    /// Which point.
-    pub no: PointNo,
-    /// Milliseconds between two polls.
-    pub interval_ms: u32,
-    /// From when on.
-    pub since: Timestamp,
-}
+/// So far around a question rows are read, for the labels at the ends of the silences in it, in milliseconds.
+const LABELS_MS: i64 = 3_600_000;
+/// A silence is none before what is under way had so long to arrive, in milliseconds.
+const SETTLE_MS: i64 = 5_000;
+/// A gateway with two writers is told again after so long while both write, in milliseconds.
+const CLONE_TOLD_MS: i64 = 600_000;
 
 /// The sum of one window over many points.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +53,7 @@ impl Centre {
     /// The ledger of a node, and of the nodes directly below it if asked for.
     pub fn count_ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError> {
         self.presenter.place(&query.scope)?;
-        let gateways = self.promises(&query.scope);
+        let gateways = self.promises(&query.scope)?;
         check_work(query, gateways.values().flatten())?;
         let shown = self.territory.descendants(&query.scope, usize::from(query.depth));
         let mut sums: Vec<Vec<Sum>> = vec![Vec::new(); shown.len()];
@@ -79,29 +83,30 @@ impl Centre {
         Ok(Ledger { window_ms: query.window_ms, items: shown.iter().zip(&sums).flat_map(of_node).collect() })
     }
 
-    /// Why one point lacks readings in a span; `windows` are those of the span.
+    /// Why one point lacks readings: in each of the windows of a span, and in all of it.
     pub fn missing_of(
         &self,
         gateway: &GatewayId,
-        promise: Promise,
+        promise: &Promise,
         span: Span,
         windows: &[Window],
-    ) -> Result<Missing, BackendError> {
+    ) -> Result<(Vec<Missing>, Missing), BackendError> {
+        let mut counted = [(promise.clone(), windows.to_vec())];
+        self.thin_out(gateway, &mut counted, span)?;
+        let [(_, windows)] = counted;
         let mut whole = Window::empty(span.from, span.to);
-        for part in windows {
+        for part in &windows {
             whole.expected = Some(whole.expected.unwrap_or(0) + part.expected.unwrap_or(0));
-            whole.good += part.good;
-            whole.uncertain += part.uncertain;
-            part.bad.iter().for_each(|(cause, n)| *whole.bad.entry(*cause).or_default() += n);
+            whole.absorb(part);
         }
-        let losses = if is_short(&whole) {
-            let mut siblings = self.promises_of(gateway);
-            siblings.push(promise);
-            self.losses(gateway, &siblings, span)?
+        let losses = if windows.iter().chain([&whole]).any(is_short) {
+            self.losses(gateway, &self.promises_of(gateway)?, span)?
         } else {
             Vec::new()
         };
-        Ok(missing::explain(&whole, span, promise.interval_ms, &losses))
+        let explain =
+            |window: &Window| missing::explain(window, span, promise.interval_at(window.from), &losses);
+        Ok((windows.iter().map(explain).collect(), explain(&whole)))
     }
 
     /// The windows of a gateway's points, added up.
@@ -114,18 +119,19 @@ impl Centre {
         let count = |point: &Promise| {
             let asked =
                 self.presenter.aggregate_query(point.no, query.span, query.window_ms, point.interval_ms);
-            let windows = self.promised(&asked, point.interval_ms, point.since)?;
-            Ok::<_, BackendError>((point.no, point.interval_ms, windows))
+            Ok::<_, BackendError>((point.clone(), self.promised(&asked, point)?))
         };
-        let counted = points.iter().map(count).collect::<Result<Vec<_>, _>>()?;
-        let short = counted.iter().flat_map(|(.., windows)| windows).any(is_short);
+        let mut counted = points.iter().map(count).collect::<Result<Vec<_>, _>>()?;
+        self.thin_out(gateway, &mut counted, query.span)?;
+        let short = counted.iter().flat_map(|(_, windows)| windows).any(is_short);
         let losses = if short { self.losses(gateway, points, query.span)? } else { Vec::new() };
         let mut sums: Vec<Sum> = Vec::new();
-        for (point, interval_ms, windows) in &counted {
+        for (point, windows) in &counted {
             let one = |window: &Window| {
+                let interval_ms = point.interval_at(window.from);
                 let Account { expected, stored, missing } =
-                    missing::account(window, query.span, *interval_ms, &losses);
-                Ok(Sum { expected, stored, missing, doubtful: self.doubtful(*point, window, query.span)? })
+                    missing::account(window, query.span, interval_ms, &losses);
+                Ok(Sum { expected, stored, missing, doubtful: self.doubtful(point.no, window, query.span)? })
             };
             add(&mut sums, &windows.iter().map(one).collect::<Result<Vec<_>, BackendError>>()?);
         }
@@ -154,19 +160,51 @@ impl Centre {
         Ok(found)
     }
 
+    /// Two programs under one id write every point twice: then at most one reading counts for each that was due, so that
+    /// they do not make up for an hour in which both were silent.
+    fn thin_out(
+        &self,
+        gateway: &GatewayId,
+        counted: &mut [(Promise, Vec<Window>)],
+        span: Span,
+    ) -> Result<(), BackendError> {
+        let too_many = |window: &Window| window.count() > window.expected.unwrap_or(0) + 1;
+        let mut doubled = counted.iter().any(|(_, windows)| windows.iter().any(too_many));
+        if !doubled {
+            let filter = self.since(gateway, span.from.plus_ms(-CLONE_TOLD_MS));
+            let told = self.reader.incidents(&filter).map_err(unavailable)?;
+            doubled = told.iter().any(|told| told.incident.kind == IncidentKind::Clone);
+        }
+        if !doubled {
+            return Ok(());
+        }
+        for (promise, windows) in counted {
+            let mut pace = Pace::default();
+            for window in windows {
+                let inside = Span { from: window.from.max(span.from), to: window.to.min(span.to) };
+                let interval_ms = promise.interval_at(inside.from);
+                let mut slots = 0;
+                self.reader.walk(promise.no, inside, &mut |row| {
+                    slots += u64::from(row.value.is_some() && pace.count(row.at, interval_ms));
+                    true
+                })?;
+                window.uncertain = window.uncertain.min(slots);
+                window.good = slots - window.uncertain;
+            }
+        }
+        Ok(())
+    }
+
     /// The windows of a point with what was due in them: nothing before the point was registered, but for what came
     /// nevertheless, from the backlog of a gateway that was new.
-    pub fn promised(
-        &self,
-        asked: &AggregateQuery,
-        interval_ms: u32,
-        since: Timestamp,
-    ) -> Result<Vec<Window>, BackendError> {
+    pub fn promised(&self, asked: &AggregateQuery, promise: &Promise) -> Result<Vec<Window>, BackendError> {
         let mut windows = self.reader.aggregate(asked)?;
-        for window in windows.iter_mut().filter(|window| window.from < since) {
+        for window in &mut windows {
             let (from, to) = (window.from.max(asked.span.from), window.to.min(asked.span.to));
-            let split = since.clamp(from, to);
-            let early = if split < to {
+            let split = promise.since().clamp(from, to.max(from));
+            let early = if split == from {
+                0
+            } else if split < to {
                 let span = Span { from, to: split };
                 let early = self.reader.aggregate(&AggregateQuery {
                     span,
@@ -177,72 +215,76 @@ impl Centre {
             } else {
                 window.count()
             };
-            window.expected = Some(early + window::expected(Span { from: split, to }, interval_ms));
+            window.expected = Some(early + promise.expected(Span { from: split, to }));
         }
         Ok(windows)
     }
 
     /// When a gateway's readings were lost, and why, as far as anybody knows.
     fn losses(&self, gateway: &GatewayId, points: &[Promise], span: Span) -> Result<Vec<Loss>, BackendError> {
-        let mut points = points.to_vec();
-        points.sort_by_key(|point| point.interval_ms);
-        let Some(fastest) = points.first() else { return Ok(Vec::new()) };
-        if window::expected(span, fastest.interval_ms) > READINGS_MAX {
+        let mut points: Vec<&Promise> = points.iter().collect();
+        points.sort_by_key(|point| point.interval_at(span.to));
+        let Some(fastest) = points.first().map(|point| point.interval_at(span.to)) else {
+            return Ok(Vec::new());
+        };
+        if window::expected(span, fastest) > READINGS_MAX {
             return Ok(Vec::new());
         }
-        let longest_ms = i64::from(fastest.interval_ms) * 3 / 2;
         let numbers: Vec<PointNo> = points.iter().map(|point| point.no).collect();
-        let silences = missing::silences(&self.reader, &numbers, span, longest_ms)?;
-
-        let filter = ListFilter {
-            gateways: Some(vec![gateway.clone()]),
-            since: Some(span.from),
-            before: None,
-            limit: LOSSES_MAX,
+        let to = span.to.plus_ms(LABELS_MS).min(self.now().plus_ms(-SETTLE_MS));
+        let around = Span { from: span.from.plus_ms(-LABELS_MS), to };
+        let quiet = missing::quiet(&self.reader, &numbers, around, i64::from(fastest) * 3 / 2)?;
+        let epochs = self.reader.epoch_lines(gateway).map_err(unavailable)?;
+        let told = |epoch: &EpochLine| Told {
+            no: epoch.no,
+            at: epoch.at,
+            committed: epoch.committed,
+            newest_at: epoch.newest_at,
         };
-        let mut losses = Vec::new();
-        let mut labelled = Vec::new();
-        for stored in self.reader.gaps(&filter).map_err(unavailable)? {
-            let (gap, lack) = (stored.committed.gap, Lack::Gap(stored.committed.gap.reason));
-            match gap.span {
-                Some(span) => losses.push(Loss { span, lack }),
-                None => labelled.push((stored.committed.epoch, gap.first, gap.last, lack)),
-            }
-        }
-        let epochs = self.epoch_numbers();
+        let told: Vec<Told> = epochs.iter().map(told).collect();
+        let lost = self.lost(gateway, &epochs, span)?;
+        Ok(missing::losses(&quiet, &told, &lost, fastest))
+    }
+
+    /// Records of a gateway that are known to hold no rows: gaps and the quarantine, as noticed since a span began.
+    fn lost(&self, gateway: &GatewayId, epochs: &[EpochLine], span: Span) -> Result<Vec<Lost>, BackendError> {
+        let filter = self.since(gateway, span.from);
+        let gaps = self.reader.gaps(&filter).map_err(unavailable)?;
+        let of_gap = |gap: &GapStored| {
+            let Gap { first, last, reason, span } = gap.committed.gap;
+            Lost { epoch: gap.committed.epoch, first, last, span, lack: Lack::Gap(reason) }
+        };
+        let mut lost: Vec<Lost> = gaps.iter().map(of_gap).collect();
+        let numbers: BTreeMap<Epoch, EpochNo> = epochs.iter().map(|line| (line.epoch, line.no)).collect();
         for stored in self.reader.quarantine(&filter).map_err(unavailable)? {
             // What a second writer sent comes again under another label, and what was read again is there.
             if stored.form == Form::Rival || stored.redecoded_at.is_some() {
                 continue;
             }
-            let Some((epoch, first, end)) = stored.range.filter(|(_, first, end)| first < end) else {
-                continue;
-            };
-            if let Some(no) = epochs.get(&epoch) {
-                labelled.push((*no, first, end - 1, Lack::Quarantined));
-            }
-        }
-        // Readings that were taken before the clock was set are stored, but not when they were due.
-        for stored in self.reader.incidents(&filter).map_err(unavailable)? {
-            let Incident { kind, epoch, seqs, .. } = stored.incident;
-            if let (IncidentKind::ClockUnknown, Some(epoch), Some((first, last))) = (kind, epoch, seqs)
-                && let Some(no) = epochs.get(&epoch)
+            let range = stored.range.filter(|(_, first, end)| first < end);
+            if let Some((epoch, first, end)) = range
+                && let Some(epoch) = numbers.get(&epoch)
             {
-                labelled.push((*no, first, last, Lack::Bad(Cause::ClockUnknown)));
+                lost.push(Lost { epoch: *epoch, first, last: end - 1, span: None, lack: Lack::Quarantined });
             }
         }
-        for (epoch, first, last, lack) in labelled {
-            let there = silences.iter().filter(|silence| silence.may_hold(epoch, first, last));
-            losses.extend(there.map(|silence| Loss { span: silence.span, lack }));
-        }
-        losses.extend(silences.iter().map(|silence| Loss { span: silence.span, lack: Lack::GatewayDown }));
-        Ok(missing::disjoint(losses))
+        Ok(lost)
     }
 
-    /// What the points of every gateway at this node or below promise now.
-    fn promises(&self, scope: &str) -> BTreeMap<GatewayId, Vec<Promise>> {
+    /// What was noticed about a gateway since then, newest first.
+    fn since(&self, gateway: &GatewayId, since: Timestamp) -> ListFilter {
+        ListFilter {
+            gateways: Some(vec![gateway.clone()]),
+            since: Some(since),
+            before: None,
+            limit: LOSSES_MAX,
+        }
+    }
+
+    /// What the points of every gateway at this node or below promise.
+    fn promises(&self, scope: &str) -> Result<BTreeMap<GatewayId, Vec<Promise>>, BackendError> {
         let gateways = self.territory.descendants(scope, 4).into_iter().flat_map(|node| &node.gateways);
-        gateways.map(|gateway| (gateway.clone(), self.promises_of(gateway))).collect()
+        gateways.map(|gateway| Ok((gateway.clone(), self.promises_of(gateway)?))).collect()
     }
 }
 
@@ -255,8 +297,7 @@ fn check_work<'p>(
     let windows = length_ms.div_ceil(query.window_ms.max(1));
     let (mut readings, mut cells) = (0u64, 0u64);
     for point in points {
-        let due = Span { from: query.span.from.max(point.since), to: query.span.to };
-        readings = readings.saturating_add(window::expected(due, point.interval_ms));
+        readings = readings.saturating_add(point.expected(query.span));
         cells = cells.saturating_add(windows);
     }
     if readings > READINGS_MAX {

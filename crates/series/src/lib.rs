@@ -34,7 +34,7 @@ pub mod retention;
 pub mod window;
 
 pub use append::{Append, AppendError, Refused};
-pub use missing::{Lack, Loss, Missing, Silence};
+pub use missing::{Lack, Loss, Missing};
 pub use outline::{Outline, OutlineQuery};
 pub use query::{Cursor, Page, QueryFault, RangeQuery, Series, SeriesError};
 pub use retention::{Class, Retention};

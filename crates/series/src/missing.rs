@@ -9,16 +9,20 @@
 //! ```
 //!
 //! It does not know where losses are kept, nor which points belong together.
+//!
+//! Reading order: this page (accounts), `silence` (where nobody has a row), `place` (what lies in a silence).
 
 use std::collections::BTreeMap;
 
-use sitian_model::{Cause, EpochNo, GapReason, PointNo, Row, Seq, Span, Timestamp};
+use sitian_model::{Cause, GapReason, Span};
 
-use crate::query::{RangeQuery, Series, SeriesError};
 use crate::window::{Window, expected};
 
-/// Rows read at once while silences are looked for.
-const PAGE_ROWS: usize = 20_000;
+mod place;
+mod silence;
+
+pub use place::{Lost, Told, losses};
+pub use silence::{Quiet, Silence, quiet};
 
 /// Why a reading that was due has no value, in the order in which reasons are believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,29 +64,8 @@ pub struct Loss {
     pub lack: Lack,
 }
 
-/// A span in which no point of a gateway has a row, with the labels of the rows at its ends, where there are any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Silence {
-    /// From the last row before to the first row after.
-    pub span: Span,
-    /// The record of the last row before.
-    pub before: Option<(EpochNo, Seq)>,
-    /// The record of the first row after.
-    pub after: Option<(EpochNo, Seq)>,
-}
-
-impl Silence {
-    /// True if records `first..=last` of an epoch were accepted inside this silence, as far as the labels tell.
-    pub fn may_hold(&self, epoch: EpochNo, first: Seq, last: Seq) -> bool {
-        let (before, after) = (self.before.filter(|b| b.0 == epoch), self.after.filter(|a| a.0 == epoch));
-        (before.is_some() || after.is_some())
-            && before.is_none_or(|(_, seq)| first > seq)
-            && after.is_none_or(|(_, seq)| last < seq)
-    }
-}
-
 /// Explains what one window of one point lacks. `span` is that of the query, `losses` those of its gateway,
-/// [`disjoint`].
+/// as [`losses`] gives them.
 ///
 /// Never more than is missing: a reason takes what is left of it, in the order of [`Lack`]. One reading more or less is where the edge of a window fell and is not missing.
 pub fn explain(window: &Window, span: Span, interval_ms: u32, losses: &[Loss]) -> Missing {
@@ -103,7 +86,10 @@ pub fn explain(window: &Window, span: Span, interval_ms: u32, losses: &[Loss]) -
         }
     }
     if !at_edge(left) {
-        take(&mut missing, Lack::Unknown, left, left);
+        // A bus that is late by several rounds says so once.
+        let overrun = Lack::Bad(Cause::BusOverrun);
+        let rest = if missing.contains_key(&overrun) { overrun } else { Lack::Unknown };
+        take(&mut missing, rest, left, left);
     }
     missing
 }
@@ -137,7 +123,7 @@ fn take(missing: &mut Missing, lack: Lack, n: u64, left: u64) -> u64 {
 
 /// Puts losses in the order in which they are believed and cuts from each what an earlier one has claimed. Silences of
 /// a gateway ([`Lack::GatewayDown`]) claim nothing from each other: they never overlap.
-pub fn disjoint(mut losses: Vec<Loss>) -> Vec<Loss> {
+fn disjoint(mut losses: Vec<Loss>) -> Vec<Loss> {
     losses.sort_by_key(|loss| (loss.lack, loss.span.from));
     let mut claimed: Vec<Span> = Vec::new();
     let mut told = Vec::new();
@@ -156,65 +142,6 @@ pub fn disjoint(mut losses: Vec<Loss>) -> Vec<Loss> {
         told.extend(rest.into_iter().map(|span| Loss { span, lack }));
     }
     told
-}
-
-/// Spans longer than `longest_ms` in which none of these points has a row, oldest first.
-///
-/// The first point is read whole, the others only where it is silent: put the one that is polled most often first.
-///
-/// # Errors
-/// The engine cannot answer.
-pub fn silences(
-    series: &impl Series,
-    points: &[PointNo],
-    span: Span,
-    longest_ms: i64,
-) -> Result<Vec<Silence>, SeriesError> {
-    let mut open = vec![Silence { span, before: None, after: None }];
-    open.retain(|silence| silence.span.to.since_ms(silence.span.from) > longest_ms);
-    for point in points {
-        let mut still = Vec::new();
-        for silence in open {
-            split(series, *point, silence, longest_ms, &mut still)?;
-        }
-        open = still;
-        if open.is_empty() {
-            break;
-        }
-    }
-    Ok(open)
-}
-
-/// Pushes what is left of a silence once the rows of this point break it.
-fn split(
-    series: &impl Series,
-    point: PointNo,
-    silence: Silence,
-    longest_ms: i64,
-    still: &mut Vec<Silence>,
-) -> Result<(), SeriesError> {
-    let mut query = RangeQuery { point, span: silence.span, limit: PAGE_ROWS, after: None };
-    let (mut from, mut before) = (silence.span.from, silence.before);
-    let mut push = |from: Timestamp, before, to: Timestamp, after| {
-        if to.since_ms(from) > longest_ms {
-            still.push(Silence { span: Span { from, to }, before, after });
-        }
-    };
-    loop {
-        let page = series.range(&query)?;
-        for row in &page.rows {
-            push(from, before, row.at, label(row));
-            (from, before) = (row.at, label(row));
-        }
-        let Some(next) = page.next else { break };
-        query.after = Some(next);
-    }
-    push(from, before, silence.span.to, silence.after);
-    Ok(())
-}
-
-fn label(row: &Row) -> Option<(EpochNo, Seq)> {
-    Some((row.epoch, row.seq))
 }
 
 #[cfg(test)]

@@ -142,6 +142,6 @@ pub use corrections::{Correction, CorrectionStored};
 pub use examination::{Examination, Finding, examine, repair};
 pub use fault::StoreError;
 pub use reader::Reader;
-pub use registry::{GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
+pub use registry::{EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
 pub use store::{Extent, SealLimits, Store};
 pub use transaction::{Committed, Transaction};

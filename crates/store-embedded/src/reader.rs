@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use rusqlite::Connection;
 use sitian_alert::Episode;
 use sitian_ingest::{EpochEntry, Restored};
-use sitian_model::{EpochNo, PointNo, Row, Span};
+use sitian_model::{EpochNo, GatewayId, PointNo, Row, Span};
 use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window};
 
 use crate::alerts::{self, EpisodeFilter, LogLine};
@@ -14,7 +14,9 @@ use crate::corrections::{self, Corrected, CorrectionStored};
 use crate::fault::StoreError;
 use crate::kept::Kept;
 use crate::merge::Merge;
-use crate::registry::{self, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
+use crate::registry::{
+    self, EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored,
+};
 use crate::schema;
 use crate::shelf;
 use crate::store::Shared;
@@ -71,6 +73,14 @@ impl Reader {
     /// As [`Self::restored`].
     pub fn epoch(&self, no: EpochNo) -> Result<Option<EpochEntry>, StoreError> {
         self.with(|connection| registry::epoch(connection, no))
+    }
+
+    /// The epochs of a gateway in the order in which it was in them, as far as it was seen live; before them the others.
+    ///
+    /// # Errors
+    /// As [`Self::restored`].
+    pub fn epoch_lines(&self, gateway: &GatewayId) -> Result<Vec<EpochLine>, StoreError> {
+        self.with(|connection| registry::epoch_lines(connection, gateway))
     }
 
     /// Incidents, newest first.

@@ -12,8 +12,10 @@ use crate::manifest;
 
 mod answers;
 
-pub use answers::{GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
-pub(crate) use answers::{epoch, epochs, gaps, incidents, quarantine, quarantine_counts, raw, restored};
+pub use answers::{EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
+pub(crate) use answers::{
+    epoch, epoch_lines, epochs, gaps, incidents, quarantine, quarantine_counts, raw, restored,
+};
 
 /// Writes one effect; rows are written elsewhere.
 pub(crate) fn write(connection: &Connection, effect: &Effect) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ mod pace;
 pub mod rollup;
 pub mod territory;
 
+pub use pace::Pace;
 pub use rollup::{
     AlertCounts, AlertMark, Completeness, GatewayLink, Rollup, Severity, State, Summary, Supervision,
 };

@@ -114,16 +114,17 @@ impl Presenter {
         }
     }
 
-    /// The windows of a point, and why readings are missing in them.
+    /// The windows of a point, and why readings are missing in each of them (`missing`) and in the whole span.
     pub fn aggregates(
         &self,
         point: PointFacts<'_>,
         window_ms: u64,
         windows: &[Window],
         percentiles: &[Permille],
-        missing: &Missing,
+        missing: &[Missing],
+        whole: &Missing,
     ) -> view::Aggregates {
-        let one = |window: &Window| view::Window {
+        let one = |(n, window): (usize, &Window)| view::Window {
             from: self.time(window.from),
             to: self.time(window.to),
             mean: window.mean(),
@@ -143,14 +144,15 @@ impl Presenter {
             uncertain: window.uncertain,
             expected: window.expected.unwrap_or(0),
             bad: window.bad.iter().map(|(cause, count)| (cause.word().to_owned(), *count)).collect(),
+            missing: missing.get(n).map(|missing| self.missing(missing)).unwrap_or_default(),
         };
         view::Aggregates {
             point: point.id.to_string(),
             unit: point.info.unit.clone(),
             window_ms,
-            items: windows.iter().map(one).collect(),
+            items: windows.iter().enumerate().map(one).collect(),
             completeness: completeness(windows),
-            missing: self.missing(missing),
+            missing: self.missing(whole),
         }
     }
 }

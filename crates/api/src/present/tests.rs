@@ -150,7 +150,7 @@ fn readings_say_how_good_they_are_and_how_complete() {
     assert!(matches!(presenter.range_query(PointNo(1), &query("x")), Err(BackendError::Invalid(_))));
     let latest = presenter.latest(&id, &rows[1], NOW, Some(Severity::Red), None);
     assert_eq!((latest.age_ms, latest.cause.as_deref()), (1000, Some("timeout")));
-    let aggregates = presenter.aggregates(facts, 4000, &[whole], &[], &Missing::new());
+    let aggregates = presenter.aggregates(facts, 4000, &[whole], &[], &[], &Missing::new());
     assert_eq!(json(&aggregates, "/items/0/bad"), json!({"timeout": 1}));
     assert_eq!(aggregates.items[0].mean, Some(2.5));
 }
@@ -182,6 +182,7 @@ fn queries_to_the_series_begin_where_the_span_begins() {
                 PointFacts { id: &point().0, device: &point().1, info: &point().2 },
                 1,
                 &[Window::empty(NOW, NOW.plus_ms(1))],
+                &[],
                 &[],
                 &[(sitian_series::Lack::GatewayDown, 3)].into()
             )

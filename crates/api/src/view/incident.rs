@@ -229,8 +229,8 @@ pub struct LedgerEntry {
     #[schema(example = 3437)]
     pub stored: u64,
     /// Readings missing by reason: the cause of a bad reading (such as `timeout`, `checksum`, `bus_overrun`), `evicted`,
-    /// `damaged`, `trimmed`, `quarantined`, `clock_unknown` while the gateway's readings had no time, `gateway_down` while no
-    /// point of the gateway has a reading, otherwise `unknown`. One reading more or less per point and window is where the
+    /// `damaged`, `trimmed`, `quarantined`, `clock_unknown` where readings were due that are stored under another time, as
+    /// nobody knows theirs, `gateway_down` while no point of the gateway has a reading, otherwise `unknown`. One reading more or less per point and window is where the
     /// window's edge fell and is not counted.
     #[schema(example = json!({"timeout": 120, "gateway_down": 43}))]
     pub missing: BTreeMap<String, u64>,

@@ -173,6 +173,10 @@ pub struct Window {
     pub expected: u64,
     /// Readings without a value, by cause.
     pub bad: BTreeMap<String, u64>,
+    /// Readings missing by reason, as in the completeness ledger: together what `expected` exceeds `count` by, but for one
+    /// at the edge of the window.
+    #[schema(example = json!({"timeout": 12, "gateway_down": 4}))]
+    pub missing: BTreeMap<String, u64>,
 }
 
 /// Aggregates of one point.

@@ -375,6 +375,7 @@ impl Backend for World {
             uncertain: 0,
             expected: 4,
             bad: [("timeout".to_owned(), 1)].into(),
+            missing: [("timeout".to_owned(), 1)].into(),
         };
         Ok(Aggregates {
             point: point.id,

@@ -102,6 +102,8 @@ export function windows(point: FakePoint, from: number, to: number, width: numbe
       }
     }
     const known = values.length > 0;
+    const [count, expected] = [Math.round(values.length * many), Math.floor((end - at) / INTERVAL_MS)];
+    const down = expected - count - Object.values(bad).reduce((a, b) => a + b, 0);
     list.push({
       from: new Date(at).toISOString(),
       to: new Date(end).toISOString(),
@@ -110,10 +112,11 @@ export function windows(point: FakePoint, from: number, to: number, width: numbe
       max: known ? Math.max(...values) : null,
       first: values[0] ?? null,
       last: values.at(-1) ?? null,
-      count: Math.round(values.length * many),
+      count,
       uncertain: 0,
-      expected: Math.floor((end - at) / INTERVAL_MS),
+      expected,
       bad,
+      missing: down > 1 ? { ...bad, gateway_down: down } : bad,
     });
   }
   return list;

@@ -110,9 +110,9 @@ describe("the picture", () => {
 
 describe("series", () => {
   const at = (minute: number) => new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
-  const window = (minute: number, count: number, bad: Record<string, number> = {}): Window => ({
+  const window = (minute: number, count: number, missing: Record<string, number> = {}): Window => ({
     from: at(minute), to: at(minute + 1), mean: count ? 1 : null, min: count ? 1 : null, max: count ? 2 : null,
-    first: null, last: null, count, uncertain: 0, expected: 60, bad,
+    first: null, last: null, count, uncertain: 0, expected: 60, bad: {}, missing,
   });
   test("windows are as narrow as the interval and the count allow", () => {
     for (const [span, interval, word] of [
@@ -129,7 +129,8 @@ describe("series", () => {
     expect(lack(window(0, 59)).cause).toBeNull();
     expect(lack(window(0, 10, { timeout: 50 })).cause).toBe("timeout");
     expect(lack(window(0, 0)).cause).toBe("not_received");
-    expect(lack(window(0, 0, { timeout: 5 })).cause).toBe("not_received");
+    expect(lack(window(0, 0, { unknown: 55, timeout: 5 })).cause).toBe("not_received");
+    expect(lack(window(0, 0, { gateway_down: 40, evicted: 20 })).cause).toBe("gateway_down");
   });
   test("neighbours in the same condition are one stretch", () => {
     const runs = stretches([window(0, 60), window(1, 0, { timeout: 60 }), window(2, 0, { timeout: 60 }), window(3, 60)]);

@@ -84,6 +84,25 @@ pub struct QuarantineStored {
     pub readings: Option<u64>,
 }
 
+/// One epoch of a gateway, without its manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochLine {
+    /// Its number; asks for the manifest.
+    pub no: EpochNo,
+    /// Its label.
+    pub epoch: Epoch,
+    /// When its manifest came, by the server's clock.
+    pub at: Timestamp,
+    /// Epochs of a gateway with equal manifests have equal numbers here.
+    pub manifest: i64,
+    /// As in its watermark.
+    pub committed: Seq,
+    /// As in its watermark.
+    pub live_rank: u32,
+    /// As in its watermark.
+    pub newest_at: Option<Timestamp>,
+}
+
 /// What the quarantine holds, all in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuarantineCounts {
@@ -139,6 +158,32 @@ pub(crate) fn epochs(connection: &Connection) -> Result<Vec<EpochEntry>, StoreEr
          LEFT JOIN watermark w ON w.epoch = x.no) WHERE place = 1) ORDER BY g.id",
         entry,
     )
+}
+
+/// The epochs of a gateway in the order in which it was in them, as far as it was seen live; before them the others.
+pub(crate) fn epoch_lines(
+    connection: &Connection,
+    gateway: &GatewayId,
+) -> Result<Vec<EpochLine>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.no, e.label, e.first_ms, e.manifest, coalesce(w.committed, 0), coalesce(w.live_rank, 0), w.newest_ms
+         FROM epoch e LEFT JOIN watermark w ON w.epoch = e.no WHERE e.gateway = (SELECT no FROM gateway WHERE id = ?1)
+         ORDER BY coalesce(w.live_rank, 0), e.no",
+    )?;
+    let mut lines = statement.query([gateway.as_str()])?;
+    let mut found = Vec::new();
+    while let Some(line) = lines.next()? {
+        found.push(EpochLine {
+            no: EpochNo(line.get(0)?),
+            epoch: label(line, 1)?.ok_or_else(|| StoreError::damaged("an epoch has no label"))?,
+            at: Timestamp(line.get(2)?),
+            manifest: line.get(3)?,
+            committed: line.get::<_, i64>(4)?.cast_unsigned(),
+            live_rank: line.get(5)?,
+            newest_at: time(line, 6)?,
+        });
+    }
+    Ok(found)
 }
 
 /// One epoch with its manifest.

@@ -96,6 +96,7 @@ export interface Window {
   uncertain: number;
   expected: number;
   bad: Record<string, number>;
+  missing: Missing;
 }
 
 export interface Aggregates {

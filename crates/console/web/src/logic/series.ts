@@ -32,17 +32,15 @@ export interface Stretch { from: number; to: number; cause: string | null; missi
 /** The cause of a window in which nothing was due: the point did not exist yet. It is drawn as nothing at all. */
 export const NOTHING_DUE = "nothing_due";
 
-/** Why a window lacks readings: its most frequent bad cause, `not_received` if nobody says, null if enough is there. */
+/** Why a window lacks readings: the most frequent reason, `not_received` if nobody says, null if enough is there. */
 export function lack(window: Window): { cause: string | null; missing: number } {
   const missing = Math.max(window.expected - window.count, 0);
   // One reading more or less is where the window's edge fell, not a hole.
   const edge = missing <= 1 && window.count > 0;
   if (!window.expected && !window.count) return { cause: NOTHING_DUE, missing: 0 };
   if (!window.expected || edge || window.count / window.expected >= 0.95) return { cause: null, missing };
-  const causes = Object.entries(window.bad).sort((a, b) => b[1] - a[1]);
-  const told = causes.reduce((sum, [, n]) => sum + n, 0);
-  const worst = causes[0];
-  return { cause: worst && worst[1] >= missing - told ? worst[0] : "not_received", missing };
+  const worst = mostFirst(window.missing)[0]?.[0];
+  return { cause: worst && worst !== "unknown" ? worst : "not_received", missing };
 }
 
 /** Neighbouring windows in the same condition become one stretch. */
