@@ -6,6 +6,8 @@ use sitian_profile::Profile;
 use crate::plan::hold_off_ms;
 use crate::{Ask, DevicePlan, DeviceStats, Request};
 
+/// Rounds in a row that ended without any answer before a device is backed off: on a bad line a few are chance.
+const SILENT_ROUNDS_MAX: u32 = 3;
 const BACK_OFF_MS_MIN: u64 = 1_000;
 const BACK_OFF_MS_MAX: u64 = 60_000;
 
@@ -22,6 +24,8 @@ pub(crate) struct Device {
     hold: Option<(u64, Request)>,
     /// Replies that may still come.
     outstanding: u32,
+    /// Requests in a row without an answer.
+    lost_in_row: u32,
     /// How many of the profile's pre-reads have been done, and when.
     prepared: usize,
     prepared_at: u64,
@@ -32,6 +36,11 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn is_silent(&self) -> bool {
         self.stats.silent_rounds > 0
+    }
+
+    /// More than one request in a row got no answer. A first loss may be chance.
+    pub(crate) fn is_losing(&self) -> bool {
+        self.lost_in_row > 1
     }
 
     pub(crate) fn is_healthy(&self) -> bool {
@@ -97,13 +106,15 @@ impl Device {
         self.stats.last_latency_ms = Some(u32::try_from(latency_ms).unwrap_or(u32::MAX));
         self.stats.last_answer_ms = Some(now);
         self.stats.silent_rounds = 0;
+        self.lost_in_row = 0;
         self.cause = None;
         self.ready_at = now + u64::from(pause_ms);
     }
 
-    /// An attempt remained without a valid answer; its reply may still come.
-    pub(crate) fn lost(&mut self, cause: Cause) {
-        self.outstanding += 1;
+    /// An attempt remained without a valid answer; the reply to a read may still come, and be taken for another's.
+    pub(crate) fn lost(&mut self, cause: Cause, read: bool) {
+        self.outstanding += u32::from(read);
+        self.lost_in_row = self.lost_in_row.saturating_add(1);
         self.cause = Some(cause);
     }
 
@@ -124,14 +135,17 @@ impl Device {
         }
     }
 
-    /// A round ended without any answer. The first time it may be chance; then back-off doubles.
+    /// A round ended without any answer. A few times it may be chance; then back-off doubles.
     pub(crate) fn silent_round(&mut self, cause: Cause, turn_ms: u64, now: u64) {
         self.stats.silent_rounds = self.stats.silent_rounds.saturating_add(1);
         self.cause = Some(cause);
         self.forget_preparation();
         self.probe_at = match self.stats.silent_rounds {
-            0 | 1 => now,
-            rounds => now + (BACK_OFF_MS_MIN << (rounds - 2).min(6)).min(BACK_OFF_MS_MAX).max(turn_ms),
+            ..SILENT_ROUNDS_MAX => now,
+            rounds => {
+                let doublings = (rounds - SILENT_ROUNDS_MAX).min(6);
+                now + (BACK_OFF_MS_MIN << doublings).min(BACK_OFF_MS_MAX).max(turn_ms)
+            }
         };
     }
 
@@ -143,6 +157,6 @@ impl Device {
 
     /// How often a request may be sent in a row.
     pub(crate) fn attempts(&self, plan: &DevicePlan) -> u32 {
-        if self.is_silent() { 1 } else { 1 + u32::from(plan.retries) }
+        if self.stats.silent_rounds >= SILENT_ROUNDS_MAX { 1 } else { 1 + u32::from(plan.retries) }
     }
 }

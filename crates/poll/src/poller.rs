@@ -16,8 +16,8 @@ use crate::{Answer, Ask, DeviceStats, Failure, Request, WriteRequest};
 use outbox::Outbox;
 use writing::Writings;
 
-/// The budget of lost time, in timeouts of the slowest device.
-const BURST_TIMEOUTS: u64 = 3;
+/// The budget of lost time, in timeouts of the slowest device: a living device on a bad line seldom uses it up by chance.
+const BURST_TIMEOUTS: u64 = 6;
 
 /// One value of one point, or the statement that there is none and why. The caller adds the time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -346,10 +346,11 @@ impl Poller {
             (_, owner) => {
                 self.trouble.port_up();
                 let lost_ms = self.now - flight.sent_at;
-                self.trouble.spend(lost_ms, self.now);
                 let cause = failure.cause();
-                if let Ask::Read(_) = flight.ask {
-                    self.devices[flight.device].lost(cause);
+                self.devices[flight.device].lost(cause, matches!(flight.ask, Ask::Read(_)));
+                // The budget is for devices that may be dead. One lost answer is what a bad line costs the living.
+                if self.devices[flight.device].is_losing() {
+                    self.trouble.spend(lost_ms, self.now);
                 }
                 match owner {
                     Owner::Writing(ticket) => {
@@ -391,8 +392,9 @@ impl Poller {
     /// There was no valid answer: repeat, or end the step.
     fn lost(&mut self, task: usize, step: Step, cause: Cause, lost_ms: u64, flight: Flight) {
         let attempts = self.devices[flight.device].attempts(&self.plan.devices[flight.device]);
-        // While silence has used up its budget, it gets no second chance.
-        let spare = cause != Cause::Timeout || !self.trouble.exhausted(self.now);
+        // While silence has used up its budget, who was silent before gets no second chance.
+        let losing = cause == Cause::Timeout && self.devices[flight.device].is_losing();
+        let spare = !losing || !self.trouble.exhausted(self.now);
         if spare && self.may_repeat(task, &flight, attempts) {
             self.again = Some(Flight { attempt: flight.attempt + 1, ..flight });
             return;

@@ -47,6 +47,7 @@ fn words(words: &[u16]) -> Result<Answer, Failure> {
 }
 
 /// What happens, when, and what the poller says to it.
+#[derive(Clone)]
 enum Event {
     Answer(u64, Result<Answer, Failure>),
     Time(u64),
@@ -113,30 +114,46 @@ fn missed_slots_are_skipped_and_said_once_not_bunched() {
 }
 
 #[test]
-fn a_lost_answer_is_repeated_at_once_and_then_the_device_is_said_to_be_silent() {
+fn a_lost_answer_is_repeated_at_once_and_after_three_silent_rounds_the_device_is_backed_off() {
     let profile = profile("xy-md02");
     let mut poller = Poller::new(bus(vec![device(1, &profile, 1000)]), 0);
     let request = ask(1, Input, 1, 2);
     let silent = Command::Samples(vec![bad(100, Cause::Timeout), bad(101, Cause::Timeout)]);
+    let round = |from: u64| {
+        vec![
+            (T(from), vec![request.clone()]),
+            (A(from + 200, Err(Failure::Timeout)), vec![]),
+            (T(from + 210), vec![request.clone()]),
+            (A(from + 410, Err(Failure::Timeout)), vec![silent.clone()]),
+        ]
+    };
+    let probe = |from: u64| {
+        vec![(T(from), vec![request.clone()]), (A(from + 200, Err(Failure::Timeout)), vec![silent.clone()])]
+    };
+    // A slot that is not served ends at once, and says why.
+    let skip = |from: u64| vec![(T(from), vec![silent.clone()])];
+    let mut first = round(0);
+    first[0].1.clear();
     assert_eq!(drain(&mut poller), std::slice::from_ref(&request));
+    // The same request may be sent before the hold-off is over. Twice it may have been chance; then one attempt is made
+    // after 1, 2, 4 … s.
+    play(&mut poller, [first, round(1_000), round(2_000), skip(3_000), probe(4_000)].concat());
+    play(&mut poller, [skip(5_000), skip(6_000), probe(7_000)].concat());
+    play(&mut poller, (8..=11).flat_map(|second| skip(second * 1_000)).collect());
+    let values = Command::Samples(vec![good(100, 10.0), good(101, 50.0)]);
     play(
         &mut poller,
         vec![
-            (A(200, Err(Failure::Timeout)), vec![]),
-            (T(210), vec![request.clone()]),
-            (A(410, Err(Failure::Timeout)), vec![silent.clone()]),
-            // The same request may be sent before the hold-off is over, and has one attempt only.
-            (T(1_000), vec![request.clone()]),
-            (A(1_200, Err(Failure::Timeout)), vec![silent.clone()]),
-            // Backed off until 2200: the slot ends at once, and says why.
-            (T(2_000), vec![silent.clone()]),
-            (T(3_000), vec![request.clone()]),
-            (A(3_080, words(&[100, 500])), vec![Command::Samples(vec![good(100, 10.0), good(101, 50.0)])]),
-            (T(4_000), vec![request.clone()]),
+            (T(12_000), vec![request.clone()]),
+            (A(12_080, words(&[100, 500])), vec![values]),
+            (T(13_000), vec![request.clone()]),
+            // It counts as living again, with a repeat.
+            (A(13_200, Err(Failure::Timeout)), vec![]),
+            (T(13_210), vec![request.clone()]),
         ],
     );
     let stats = *poller.stats().next().unwrap();
-    assert_eq!((stats.timeouts, stats.skipped, stats.silent_rounds), (3, 1, 0));
+    assert_eq!((stats.timeouts, stats.silent_rounds), (9, 0));
 }
 
 #[test]
@@ -357,16 +374,21 @@ fn dead_devices_take_at_most_a_tenth_of_the_bus_and_healthy_ones_keep_their_pace
         let mut poller = Poller::new(bus(devices), 0);
         let alive = |request: &Request| (30, words(&vec![100; request.count.into()]));
         simulate(&mut poller, 0, 10_000, alive);
-        let mut lost = 0;
-        let samples = simulate(&mut poller, 10_000, 130_000, |request| {
-            if request.unit <= dead {
-                lost += 200;
-                return (200, Err(Failure::Timeout));
-            }
-            alive(request)
-        });
-        // What all of them may lose at first, and a tenth of two minutes.
-        assert!(lost <= u64::from(dead) * 200 + 600 + 12_000, "{dead} dead: {lost} ms lost");
+        let mut lost = [0, 0];
+        let mut minute = |poller: &mut Poller, n: usize| {
+            let from = 10_000 + n as u64 * 60_000;
+            simulate(poller, from, from + 60_000, |request| {
+                if request.unit <= dead {
+                    lost[n] += 200;
+                    return (200, Err(Failure::Timeout));
+                }
+                alive(request)
+            })
+        };
+        let samples = [minute(&mut poller, 0), minute(&mut poller, 1)].concat();
+        // Nobody is given up after one lost answer; apart from that a burst, and a tenth of the time.
+        let at_first = u64::from(dead) * 400 + 1_200;
+        assert!(lost[0] <= at_first + 6_000 && lost[1] <= 6_000, "{dead} dead: {lost:?} ms lost");
         let mut last: BTreeMap<u32, u64> = BTreeMap::new();
         let mut widest = 0;
         for (at, sample) in samples.iter().filter(|(_, sample)| sample.value.is_some()) {
@@ -379,6 +401,29 @@ fn dead_devices_take_at_most_a_tenth_of_the_bus_and_healthy_ones_keep_their_pace
         let good = samples.iter().filter(|(_, sample)| sample.value.is_some()).count() as f64;
         let expected = f64::from(2 * (32 - u32::from(dead)) * 60);
         assert!(good >= expected * 0.9, "{dead} dead: {good} of {expected}");
+    }
+}
+
+#[test]
+fn on_a_line_that_loses_one_request_in_seven_living_devices_keep_their_pace_also_beside_a_dead_one() {
+    let profile = profile("xy-md02");
+    for (seed, dead) in (1..=20).flat_map(|seed| [(seed, 0), (seed, 8)]) {
+        let mut poller = Poller::new(bus((1..=8).map(|unit| device(unit, &profile, 1_000)).collect()), 0);
+        let mut random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed);
+        let samples = simulate(&mut poller, 0, 600_000, |request| {
+            random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            if request.unit == dead || (random >> 33).is_multiple_of(7) {
+                return (200, Err(Failure::Timeout));
+            }
+            (30, words(&vec![100; request.count.into()]))
+        });
+        for unit in (1..=8_u8).filter(|unit| *unit != dead) {
+            let of = |(_, sample): &&(u64, Sample)| sample.point == u32::from(unit) * 100;
+            let good = samples.iter().filter(of).filter(|(_, sample)| sample.value.is_some()).count();
+            // With one repeat 98 of 100 rounds are answered; a second with four losses has no room for all.
+            let wanted = 600 * if dead == 0 { 95 } else { 93 } / 100;
+            assert!(good >= wanted, "seed {seed}, dead {dead}: unit {unit} has {good} values of 600");
+        }
     }
 }
 
