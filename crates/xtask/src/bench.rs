@@ -4,6 +4,7 @@
 mod delivery;
 mod field;
 mod gateway;
+mod peer;
 mod process;
 mod series;
 mod tap;
@@ -48,6 +49,8 @@ enum Part {
     Delivery,
     /// The embedded store, alone and beside VictoriaMetrics, InfluxDB and plain SQLite rows.
     Series,
+    /// The gateway, and a script of pymodbus and paho with the same devices. Only when asked for.
+    Field,
 }
 
 /// Runs the measurements.
@@ -63,6 +66,11 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::Series) {
         let wanted = series::Wanted { millions: options.millions, kills: options.kills, only: options.only };
         series::measure(&Path::new(FOLDER).join("series"), wanted)?;
+    }
+    if options.part == Some(Part::Field) {
+        let folder = Path::new(FOLDER).join("field");
+        gateway::measure(&folder.join("gateway"), options.seconds, options.devices)?;
+        peer::measure(&folder.join("script"), options.seconds, options.devices)?;
     }
     Ok(())
 }
