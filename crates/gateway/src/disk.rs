@@ -17,6 +17,8 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 pub struct FolderDisk {
     folder: PathBuf,
     directory: File,
+    /// Nothing may be changed.
+    frozen: bool,
     open: HashMap<String, File>,
 }
 
@@ -33,7 +35,17 @@ impl FolderDisk {
                 )
             },
         )?;
-        Ok(Self { folder: folder.to_owned(), directory, open: HashMap::new() })
+        Ok(Self { folder: folder.to_owned(), directory, frozen: false, open: HashMap::new() })
+    }
+
+    /// Looks into a folder without locking it and without changing anything: whatever would is refused.
+    pub fn look(folder: &Path) -> io::Result<Self> {
+        let directory = File::open(folder)?;
+        Ok(Self { folder: folder.to_owned(), directory, frozen: true, open: HashMap::new() })
+    }
+
+    fn may_change(&self) -> Result<(), DiskFault> {
+        if self.frozen { Err(DiskFault::Failed("opened for looking only".to_owned())) } else { Ok(()) }
     }
 
     fn file(&mut self, name: &str) -> io::Result<&File> {
@@ -88,6 +100,7 @@ impl Disk for FolderDisk {
     }
 
     fn create(&mut self, name: &str, len: u64) -> Result<(), DiskFault> {
+        self.may_change()?;
         self.create_zeroed(name, len).map_err(|error| {
             if error.kind() != ErrorKind::AlreadyExists {
                 let _ = fs::remove_file(self.folder.join(name));
@@ -111,6 +124,7 @@ impl Disk for FolderDisk {
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
+        self.may_change()?;
         self.file(name).and_then(|file| file.write_all_at(bytes, offset)).map_err(fault)
     }
 
@@ -119,6 +133,7 @@ impl Disk for FolderDisk {
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskFault> {
+        self.may_change()?;
         self.open.remove(name);
         fs::remove_file(self.folder.join(name)).map_err(fault)
     }

@@ -14,6 +14,7 @@ mod control;
 mod disk;
 mod field;
 mod gather;
+mod heritage;
 mod library;
 mod overhear;
 mod plan;

@@ -23,6 +23,7 @@ use sitian_settings::Loaded;
 use sitian_spool::Limits;
 
 use crate::control::Output;
+use crate::heritage::Names;
 use crate::library::Library;
 use crate::settings::{BusKind, Settings};
 
@@ -41,6 +42,8 @@ const HOUR_MS: i64 = 3_600_000;
 pub struct Plan {
     /// The gateway, its devices and points.
     pub manifest: Manifest,
+    /// What the gateway is called, and was called.
+    pub names: Names,
     /// The broker.
     pub link: LinkSettings,
     /// Where readings wait.
@@ -128,6 +131,7 @@ impl Judge<'_> {
     fn plan(&mut self) -> Option<Plan> {
         let settings = &self.loaded.value;
         let gateway = self.gateway_id(&settings.gateway.id);
+        let former = self.former_ids();
         let link = self.link(&settings.gateway.id);
         let spool = &settings.spool;
         if spool.bytes_max < SPOOL_BYTES_MIN {
@@ -175,8 +179,10 @@ impl Judge<'_> {
         };
         let talking = std::mem::take(&mut self.talking);
         let spool_folder = self.path(&spool.directory);
+        let names = Names { own: manifest.gateway.clone(), former };
         Some(Plan {
             manifest,
+            names,
             link: link?,
             spool_folder,
             spool_limits,
@@ -202,6 +208,24 @@ impl Judge<'_> {
         let limits = sitian_uplink::Limits::default();
         let window_bytes = limits.window_bytes.min(window_bytes_max);
         sitian_uplink::Limits { batch_bytes_max, window_bytes, window_bytes_max, ..limits }
+    }
+
+    fn former_ids(&mut self) -> Vec<GatewayId> {
+        let section = &self.loaded.value.gateway;
+        let (mut ids, help) = (Vec::new(), "name ids that this gateway had before, or leave it empty");
+        for text in &section.former_ids {
+            match GatewayId::new(text) {
+                Ok(_) if *text == section.id => {
+                    let what = format!("gateway.former_ids: {text} is the present id");
+                    self.fault("gateway.former_ids", what, help);
+                }
+                Ok(id) => ids.push(id),
+                Err(error) => {
+                    self.fault("gateway.former_ids", format!("gateway.former_ids: {text:?}: {error}"), help)
+                }
+            }
+        }
+        ids
     }
 
     fn gateway_id(&mut self, text: &str) -> Option<GatewayId> {

@@ -1,6 +1,8 @@
 //! `sitian-gateway run`: the walk of a reading on the edge, written down. One task per bus, one thread for the spool, one
 //! loop that hands values from stage to stage.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +24,7 @@ use crate::control::Outcome;
 use crate::control::desk::Desk;
 use crate::field::{FromField, Round};
 use crate::gather::{self, Gather, Gathered};
+use crate::heritage::{Guests, Names};
 use crate::plan::{Plan, PlannedBus};
 use crate::reload::{self, Reload};
 use crate::settings::Source;
@@ -57,11 +60,13 @@ pub fn run(source: &Source) -> Result<()> {
 async fn walk(configuration: Configuration, source: &Source) -> Result<()> {
     let Configuration { loaded, plan, .. } = configuration;
     let mut reload = Reload::new(source.clone(), loaded).context("listen for signals")?;
-    let Plan { manifest, link, spool_folder, spool_limits, uplink_limits, buses, talking, outputs } = plan;
+    let Plan { manifest, names, link, spool_folder, spool_limits, uplink_limits, buses, talking, outputs } =
+        plan;
     info!(version = %BUILD, gateway = %manifest.gateway, points = manifest.points.len(), "sitian-gateway starts");
     let totals = Totals::open(&spool_folder, &buses, &manifest);
     let board = Board::new(&buses, &talking, &manifest);
-    let mut gateway = Gateway::start(manifest, link, &spool_folder, (spool_limits, uplink_limits), totals)?;
+    let spool = (spool_folder.as_path(), spool_limits);
+    let mut gateway = Gateway::start(manifest, &names, link, spool, uplink_limits, totals)?;
     tokio::spawn(watch::socket::serve(spool_folder.clone(), board.clone()));
     let wanted = buses.clone();
     let (mut buses, mut rounds) = Buses::start(buses, talking, &board);
@@ -114,6 +119,7 @@ pub struct Gateway {
     totals: Totals,
     gather: Gather,
     spooler: Spooler,
+    guests: Arc<Guests>,
     outstanding: usize,
     uplink: Uplink,
     asked_ms: Option<u64>,
@@ -126,9 +132,10 @@ pub struct Gateway {
 impl Gateway {
     fn start(
         manifest: Manifest,
+        names: &Names,
         mut settings: LinkSettings,
-        folder: &std::path::Path,
-        (spool_limits, uplink_limits): (sitian_spool::Limits, Limits),
+        (folder, spool_limits): (&std::path::Path, sitian_spool::Limits),
+        uplink_limits: Limits,
         totals: Totals,
     ) -> Result<Self> {
         let clock = BoardClock::new();
@@ -138,14 +145,14 @@ impl Gateway {
         let offline = sitian_wire::encode_state(&State { online: false, ..state.clone() });
         settings.will =
             Some(Will { topic: Topic::State(id.clone()).to_string(), payload: offline.into(), retain: true });
-        settings.subscriptions = vec![
-            (Topic::Ack(id.clone()).to_string(), Qos::AtMostOnce),
-            (Topic::Command(id.clone()).to_string(), Qos::AtLeastOnce),
-        ];
         let present = manifest.clone();
-        let spooler = Spooler::start(folder, spool_limits, move |epoch| {
-            sitian_wire::encode_manifest(epoch, &manifest)
-        })?;
+        let encode = move |epoch: &Epoch| sitian_wire::encode_manifest(epoch, &manifest);
+        let spooler = Spooler::start(folder, spool_limits, names, encode)?;
+        let ack_of = |name: &GatewayId| (Topic::Ack(name.clone()).to_string(), Qos::AtMostOnce);
+        settings.subscriptions =
+            vec![ack_of(&id), (Topic::Command(id.clone()).to_string(), Qos::AtLeastOnce)];
+        let former: BTreeSet<&GatewayId> = spooler.guests.values().collect();
+        settings.subscriptions.extend(former.into_iter().map(ack_of));
         let (link, events) = Link::start(settings);
         let publisher = link.publisher();
         let uplink = Uplink::new(uplink_limits, clock.boot() ^ since_ms as u64);
@@ -157,6 +164,7 @@ impl Gateway {
             totals,
             gather: Gather::default(),
             spooler,
+            guests: Arc::default(),
             outstanding: 0,
             uplink,
             asked_ms: None,
@@ -269,11 +277,17 @@ impl Gateway {
         self.outstanding -= 1;
         let now = mono_ms();
         match told {
-            Told::Spool { held, live, state } => self.uplink.handle_spool(&held, live, state, now),
+            Told::Spool { held, guests, live, state } => {
+                if guests != self.guests {
+                    self.uplink.handle_guests(guests.keys().copied().collect());
+                    self.guests = guests;
+                }
+                self.uplink.handle_spool(&held, live, state, now);
+            }
             Told::Read(Ok(read)) => self.uplink.handle_read(read, now),
             Told::Read(Err(epoch)) => self.uplink.handle_read_failed(epoch, now),
             Told::Manifest(epoch, Some(manifest)) => {
-                self.publish(&Topic::Manifest(self.id.clone()), manifest, epoch)
+                self.publish(&Topic::Manifest(self.name_of(epoch).clone()), manifest, epoch)
             }
             Told::Manifest(epoch, None) => warn!(%epoch, "no manifest of this epoch is left"),
         }
@@ -334,7 +348,7 @@ impl Gateway {
                 Command::Publish(batch) => {
                     self.asked_ms.get_or_insert_with(mono_ms);
                     let bytes = sitian_wire::encode_batch(&batch);
-                    self.publish(&Topic::Up(self.id.clone()), bytes, batch.epoch);
+                    self.publish(&Topic::Up(self.name_of(batch.epoch).clone()), bytes, batch.epoch);
                 }
                 Command::Release { epoch, committed } => self.ask(Ask::Release { epoch, committed }),
                 Command::SealEpoch => self.ask(Ask::Seal),
@@ -342,6 +356,11 @@ impl Gateway {
                 Command::Reconnect => self.link.reconnect(),
             }
         }
+    }
+
+    /// Under which name an epoch's readings were taken.
+    fn name_of(&self, epoch: Epoch) -> &GatewayId {
+        self.guests.get(&epoch).unwrap_or(&self.id)
     }
 
     /// What came of a command goes to the centre, again and again until it says that it has it.

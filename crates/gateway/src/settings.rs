@@ -84,6 +84,7 @@ pub struct RequireSection {
 #[serde(deny_unknown_fields)]
 pub struct GatewaySection {
     pub id: String,
+    pub former_ids: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

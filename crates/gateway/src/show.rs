@@ -30,6 +30,8 @@ pub fn check(source: &Source) -> Result<()> {
         println!("bus {}: {devices} devices, {points} points, {}", bus.name, bus.settings.describe());
     }
     calibrations(&loaded.value).for_each(|line| println!("{line}"));
+    let inherited = crate::heritage::look(&plan.spool_folder, plan.spool_limits, &plan.names)?;
+    inherited.iter().for_each(|line| println!("{line}"));
     Ok(())
 }
 

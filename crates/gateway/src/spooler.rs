@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use sitian_model::{Epoch, Held, Manifest, Mutant, Seq, Span, SpoolState};
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use crate::disk::FolderDisk;
+use crate::heritage::{Guests, Heritage, Names};
 
 /// Asks and answers that may wait; the caller keeps fewer outstanding, so that sending never blocks.
 pub const OUTSTANDING_MAX: usize = 512;
@@ -53,8 +55,10 @@ pub enum Ask {
 pub enum Told {
     /// The spool changed, or was asked to.
     Spool {
-        /// What it holds, oldest first.
+        /// What it holds and may be sent, oldest first.
         held: Vec<Held>,
+        /// Which of it travels under another name.
+        guests: Arc<Guests>,
         /// The epoch that is written to.
         live: Epoch,
         /// For the people who watch.
@@ -72,15 +76,18 @@ pub struct Spooler {
     pub asks: mpsc::Sender<Ask>,
     /// Its answers.
     pub told: mpsc::Receiver<Told>,
+    /// Which epochs on the card travel under another name.
+    pub guests: Arc<Guests>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Spooler {
     /// Opens the spool in `folder` in whatever state it is, and starts the thread. `manifest` encodes the manifest of an
-    /// epoch.
+    /// epoch; `names` says which epochs of others may be sent.
     pub fn start(
         folder: &Path,
         limits: Limits,
+        names: &Names,
         manifest: impl Fn(&Epoch) -> Vec<u8> + Send + 'static,
     ) -> Result<Self> {
         let disk = FolderDisk::open(folder)
@@ -102,17 +109,27 @@ impl Spooler {
         for (name, epoch) in &recovery.cut_short {
             error!(name, %epoch, "segment is damaged at its end: records are lost, nobody knows how many");
         }
+        let heritage = Heritage::of(&mut spool, names);
+        heritage.lines(&spool.held()).iter().for_each(|line| warn!("{line}"));
         spool.set_manifest(&manifest(&epoch)).context("keep the manifest: configure fewer points")?;
         let (asks, asked) = mpsc::channel(2 * OUTSTANDING_MAX);
         let (tell, told) = mpsc::channel(2 * OUTSTANDING_MAX);
-        let work = Work { spool, manifest: Box::new(manifest), healthy: true, unread: HashMap::new() };
+        let guests = Arc::new(heritage.guests.clone());
+        let work = Work {
+            spool,
+            manifest: Box::new(manifest),
+            healthy: true,
+            unread: HashMap::new(),
+            heritage,
+            guests: Arc::clone(&guests),
+        };
         let thread = std::thread::Builder::new().name("spool".into()).spawn(move || work.run(asked, &tell));
-        Ok(Self { asks, told, thread: thread.context("start the spool's thread")? })
+        Ok(Self { asks, told, guests, thread: thread.context("start the spool's thread")? })
     }
 
     /// Lets the thread finish what it was asked for.
     pub fn end(self) {
-        let Self { asks, told, thread } = self;
+        let Self { asks, told, thread, .. } = self;
         drop((asks, told));
         if thread.join().is_err() {
             error!("the spool's thread panicked");
@@ -129,6 +146,9 @@ struct Work {
     healthy: bool,
     /// How often the manifest of an epoch was asked for and could not be read.
     unread: HashMap<Epoch, u32>,
+    heritage: Heritage,
+    /// Those of the heritage, to be handed out.
+    guests: Arc<Guests>,
 }
 
 impl Work {
@@ -254,7 +274,11 @@ impl Work {
                 self.spool.seal(fresh);
                 Ok(())
             }
-            Some(shared) => self.spool.relabel(shared, fresh),
+            Some(shared) => {
+                self.heritage.relabel(shared, fresh);
+                self.guests = Arc::new(self.heritage.guests.clone());
+                self.spool.relabel(shared, fresh)
+            }
         };
         if let Err(error) = outcome {
             error!(%error, "relabelling goes on later");
@@ -265,7 +289,12 @@ impl Work {
     }
 
     fn state(&self) -> Told {
-        Told::Spool { held: self.spool.held(), live: self.spool.live(), state: self.spool.state() }
+        Told::Spool {
+            held: self.heritage.to_send(self.spool.held()),
+            guests: Arc::clone(&self.guests),
+            live: self.spool.live(),
+            state: self.spool.state(),
+        }
     }
 }
 

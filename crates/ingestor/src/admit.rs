@@ -217,10 +217,7 @@ impl Admission {
 
     fn handle_message(&mut self, topic: &Topic, payload: &[u8], retain: bool, now: Timestamp) {
         match topic {
-            Topic::Up(gateway) => {
-                self.hear(gateway, now);
-                self.handle_batch(gateway, payload, now);
-            }
+            Topic::Up(gateway) => self.handle_batch(gateway, payload, now),
             Topic::Manifest(gateway) => match sitian_wire::decode_manifest(payload) {
                 Ok((epoch, manifest)) => {
                     self.ingest.handle_manifest(gateway, epoch, manifest, now);
@@ -261,6 +258,10 @@ impl Admission {
     fn handle_batch(&mut self, gateway: &GatewayId, payload: &[u8], now: Timestamp) {
         match sitian_wire::decode_batch(payload) {
             Ok(batch) => {
+                // What a gateway of another name brings on behalf of this one is no sign of its life.
+                if batch.lane == Lane::Live || !batch.held.is_empty() {
+                    self.hear(gateway, now);
+                }
                 if batch.lane == Lane::Live
                     && let Some(known) = self.board().gateways.get_mut(gateway)
                 {
@@ -271,6 +272,7 @@ impl Admission {
                 self.ingest.handle_batch(gateway, &batch, payload, &decode, now);
             }
             Err(error) => {
+                self.hear(gateway, now);
                 self.complain("batch not understood, kept in quarantine", gateway, &error, now);
                 let declared = error.declared().map(|d| (d.epoch, d.first, d.end));
                 self.ingest.handle_poison(gateway, payload, &error.to_string(), declared, now);

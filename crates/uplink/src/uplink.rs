@@ -1,6 +1,6 @@
 //! The machine: events in, commands out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use sitian_model::{Ack, Action, Batch, Clock, Entry, Epoch, Held, Lane, Mutant, Seq, SpoolState};
 
@@ -28,6 +28,8 @@ pub struct Uplink {
     streams: Vec<Stream>,
     spool: SpoolState,
     clocks: Vec<Clock>,
+    /// Epochs of readings that were taken under another gateway's name.
+    guests: BTreeSet<Epoch>,
     pacing: Pacing,
     round_trip_ms: Option<u64>,
     probe_at_ms: u64,
@@ -53,6 +55,7 @@ impl Uplink {
             streams: Vec::new(),
             spool: SpoolState::default(),
             clocks: Vec::new(),
+            guests: BTreeSet::new(),
             pacing: Pacing::new(limits.window_bytes_max),
             round_trip_ms: None,
             probe_at_ms: 0,
@@ -123,6 +126,12 @@ impl Uplink {
     /// The clocks that batches carry from now on.
     pub fn handle_clocks(&mut self, clocks: Vec<Clock>) {
         self.clocks = clocks;
+    }
+
+    /// Epochs that were recorded under another gateway's name, and travel under it. What this gateway says of its own
+    /// card does not mention them. Say it before [`Uplink::handle_spool`] names them.
+    pub fn handle_guests(&mut self, guests: BTreeSet<Epoch>) {
+        self.guests = guests;
     }
 
     /// What the spool answered to [`Command::ReadSpool`].
@@ -364,7 +373,8 @@ impl Uplink {
         }
         self.waiting_since_ms.get_or_insert(self.now_ms);
         // Probes announce; on every batch the list would cost more than the readings.
-        let held = if batch.entries.is_empty() { self.held() } else { Vec::new() };
+        let announces = batch.entries.is_empty() && !self.guests.contains(&batch.epoch);
+        let held = if announces { self.held() } else { Vec::new() };
         if Mutant::TrimmedOnPuback.lives() {
             self.commands.push_back(Command::Release { epoch: batch.epoch, committed: batch.end() });
         }
@@ -374,10 +384,9 @@ impl Uplink {
     /// The epochs to announce: all of them, or none if they are too many, which states nothing. A part of the list would
     /// say of the others that they are gone.
     fn held(&self) -> Vec<Held> {
-        if self.streams.len() > self.limits.held_max {
-            return Vec::new();
-        }
-        self.streams.iter().map(|s| s.held).collect()
+        let own = self.streams.iter().map(|s| s.held).filter(|held| !self.guests.contains(&held.epoch));
+        let own: Vec<Held> = own.collect();
+        if own.len() > self.limits.held_max { Vec::new() } else { own }
     }
 
     fn advance(&mut self, at: usize, committed: Seq) {

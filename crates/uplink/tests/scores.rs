@@ -113,6 +113,25 @@ fn batches_carry_the_clocks_that_the_shell_set() {
 }
 
 #[test]
+fn guests_are_sent_like_backfill_but_never_announced() {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    uplink.handle_guests([OLD].into());
+    spool(&mut uplink, &[held(OLD, 0, 9), held(LIVE, 3, 3)], 0);
+    up(&mut uplink, 10);
+    let batches = |commands: &[Command]| -> Vec<(Epoch, Lane, Vec<Epoch>)> {
+        let about = |b: &Batch| (b.epoch, b.lane, b.held.iter().map(|h| h.epoch).collect());
+        commands
+            .iter()
+            .filter_map(|c| if let Command::Publish(b) = c { Some(about(b)) } else { None })
+            .collect()
+    };
+    assert_eq!(batches(&answer(&mut uplink, OLD, 0, 0, 10)), [(OLD, Lane::Backfill, vec![])]);
+    assert_eq!(batches(&answer(&mut uplink, LIVE, 3, 0, 10)), [(LIVE, Lane::Live, vec![LIVE])]);
+    assert_eq!(batches(&answer(&mut uplink, OLD, 0, 9, 11)), [(OLD, Lane::Backfill, vec![])]);
+    assert_eq!(ack(&mut uplink, OLD, 9, Action::Ok, 20), [Command::Release { epoch: OLD, committed: 9 }]);
+}
+
+#[test]
 fn acks_that_are_stale_doubled_or_foreign_move_nothing_back() {
     let mut uplink = idle(10);
     spool(&mut uplink, &[held(LIVE, 10, 12)], 100);

@@ -62,6 +62,18 @@ fn a_bus_without_time_for_its_points_is_refused_with_the_arithmetic() {
 }
 
 #[test]
+fn former_ids_are_ids_and_others_than_the_present_one() {
+    for (ids, place, words) in [
+        ("[]", "", vec![]),
+        ("[\"gw-0\", \"gw-2\"]", "", vec![]),
+        ("[\"gw-1\"]", "4:14", vec!["gw-1 is the present id"]),
+        ("[\"Gw 0\"]", "4:14", vec!["\"Gw 0\""]),
+    ] {
+        check(&LINE.replace("id = \"gw-1\"", &format!("id = \"gw-1\"\nformer_ids = {ids}")), place, &words);
+    }
+}
+
+#[test]
 fn dtus_that_dial_in_need_an_identity_that_can_be_told_from_the_others() {
     let dial = |more: &str| {
         LINE.replace("kind = \"rtu\"\npath = \"/dev/ttyS9\"", &format!("kind = \"dial_in\"\n{more}"))
