@@ -14,8 +14,8 @@
 //! less and less often. The live epoch is served first and at once; the others share what is left, oldest first, in
 //! bursts that are followed by a pause, so that they take at most 70 % of the link while live readings come in.
 //!
-//! Epochs that were recorded under another gateway's name (guests) are sent like any backfill, and never announced as
-//! this gateway's own.
+//! As long as nobody has said what time it is, a new link carries probes only, until its first ack. Epochs that were
+//! recorded under another gateway's name (guests) are sent like any backfill, and never announced as this gateway's own.
 //!
 //! # Driving it
 //!

@@ -38,6 +38,8 @@ pub struct Uplink {
     waiting_since_ms: Option<u64>,
     stalls: u32,
     ack_ms: u64,
+    /// An ack has come in on this link.
+    heard: bool,
     /// What the live epoch ended at and when; something below it is still unacknowledged.
     behind: Option<(Seq, u64)>,
     now_ms: u64,
@@ -63,6 +65,7 @@ impl Uplink {
             waiting_since_ms: None,
             stalls: 0,
             ack_ms: 0,
+            heard: false,
             behind: None,
             now_ms: 0,
             commands: VecDeque::new(),
@@ -109,6 +112,8 @@ impl Uplink {
                 None => {
                     let mut stream = Stream::new(*held, self.limits.window_bytes);
                     if self.up {
+                        // Announces it; and whoever waits for the time asks for it.
+                        stream.probe_due = true;
                         stream.manifest_ms = Some(now_ms);
                         self.commands.push_back(Command::PublishManifest(held.epoch));
                     }
@@ -123,9 +128,11 @@ impl Uplink {
         self.pump();
     }
 
-    /// The clocks that batches carry from now on.
+    /// The clocks that batches carry from now on. While there is none, a new link carries no readings before its first
+    /// ack: that says what time it is.
     pub fn handle_clocks(&mut self, clocks: Vec<Clock>) {
         self.clocks = clocks;
+        self.pump();
     }
 
     /// Epochs that were recorded under another gateway's name, and travel under it. What this gateway says of its own
@@ -173,6 +180,7 @@ impl Uplink {
             self.seal_if_behind();
         }
         (self.ack_ms, self.stalls, self.waiting_since_ms) = (now_ms, 0, None);
+        self.heard = true;
         let Some(at) = self.position(ack.epoch) else { return };
         let stream = &mut self.streams[at];
         if ack.window_bytes > 0 {
@@ -285,12 +293,17 @@ impl Uplink {
         resends.chain(holds).chain(pause).chain(self.stall_at_ms()).chain([self.probe_at_ms]).min()
     }
 
+    /// What is sent before the time is known is stored without it.
+    fn waits_for_time(&self) -> bool {
+        !self.heard && self.clocks.is_empty()
+    }
+
     fn position(&self, epoch: Epoch) -> Option<usize> {
         self.streams.iter().position(|s| s.held.epoch == epoch)
     }
 
     fn drop_link(&mut self) {
-        self.up = false;
+        (self.up, self.heard) = (false, false);
         self.waiting_since_ms = None;
         self.streams.iter_mut().for_each(Stream::handle_link);
         self.pacing.handle_lost();
@@ -316,6 +329,9 @@ impl Uplink {
             } else if stream.probe_due && !stream.reading && !stream.forked {
                 self.read_spool(at, 0);
             }
+        }
+        if self.waits_for_time() {
+            return;
         }
         let is_live = |s: &Stream| Some(s.held.epoch) == live;
         if let Some(at) = self.streams.iter().position(is_live)

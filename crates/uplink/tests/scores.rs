@@ -12,6 +12,15 @@ fn held(epoch: Epoch, acked: Seq, end: Seq) -> Held {
     Held { epoch, oldest: 0, end, acked }
 }
 
+const CLOCK: Clock = Clock { boot: 3, wall_at_zero_ms: 5, uncertainty_ms: 7 };
+
+/// A machine without a link that knows what time it is.
+fn machine() -> Uplink {
+    let mut uplink = Uplink::new(Limits::default(), 1);
+    uplink.handle_clocks(vec![CLOCK]);
+    uplink
+}
+
 fn drain(uplink: &mut Uplink) -> Vec<Command> {
     std::iter::from_fn(|| uplink.poll_command()).collect()
 }
@@ -56,7 +65,7 @@ fn published(commands: &[Command]) -> Vec<(Epoch, Seq, usize, Seq)> {
 
 /// A machine with a link, whose live epoch has `end` records, all committed; the first probe is answered.
 fn idle(end: Seq) -> Uplink {
-    let mut uplink = Uplink::new(Limits::default(), 1);
+    let mut uplink = machine();
     spool(&mut uplink, &[held(LIVE, end, end)], 0);
     up(&mut uplink, 0);
     answer(&mut uplink, LIVE, end, 0, 0);
@@ -66,7 +75,7 @@ fn idle(end: Seq) -> Uplink {
 
 #[test]
 fn a_new_link_gets_manifests_then_probes_then_live_readings_then_backfill() {
-    let mut uplink = Uplink::new(Limits::default(), 1);
+    let mut uplink = machine();
     assert_eq!(spool(&mut uplink, &[held(OLD, 5, 9), held(LIVE, 0, 3)], 0), []);
     let manifest = Command::PublishManifest(LIVE);
     assert_eq!(up(&mut uplink, 10), [manifest, read(OLD, 5, 0), read(LIVE, 0, 0)]);
@@ -91,7 +100,7 @@ fn a_durable_record_is_published_at_once_on_an_idle_link_and_released_on_its_ack
         acked: 10,
         oldest: 0,
         held: vec![],
-        clocks: vec![],
+        clocks: vec![CLOCK],
         lane: Lane::Live,
         spool: SpoolState::default(),
     };
@@ -105,7 +114,7 @@ fn a_durable_record_is_published_at_once_on_an_idle_link_and_released_on_its_ack
 #[test]
 fn batches_carry_the_clocks_that_the_shell_set() {
     let mut uplink = idle(0);
-    let clocks = vec![Clock { boot: 3, wall_at_zero_ms: 5, uncertainty_ms: 7 }];
+    let clocks = vec![Clock { boot: 4, wall_at_zero_ms: 6, uncertainty_ms: 8 }];
     uplink.handle_clocks(clocks.clone());
     spool(&mut uplink, &[held(LIVE, 0, 1)], 100);
     let [Command::Publish(batch)] = &answer(&mut uplink, LIVE, 0, 1, 100)[..] else { panic!() };
@@ -113,8 +122,68 @@ fn batches_carry_the_clocks_that_the_shell_set() {
 }
 
 #[test]
-fn guests_are_sent_like_backfill_but_never_announced() {
+fn while_the_time_is_unknown_a_link_carries_probes_and_no_reading_before_its_first_ack() {
+    enum Then {
+        Ack,
+        Clock,
+    }
+    for then in [Then::Ack, Then::Clock] {
+        let mut uplink = Uplink::new(Limits::default(), 1);
+        spool(&mut uplink, &[held(OLD, 5, 9), held(LIVE, 0, 3)], 0);
+        let probes = [Command::PublishManifest(LIVE), read(OLD, 5, 0), read(LIVE, 0, 0)];
+        assert_eq!(up(&mut uplink, 10), probes);
+        assert_eq!(published(&answer(&mut uplink, OLD, 5, 0, 11)), [(OLD, 5, 0, 5)]);
+        let commands = answer(&mut uplink, LIVE, 0, 0, 11);
+        assert_eq!((published(&commands), commands.len()), (vec![(LIVE, 0, 0, 0)], 1));
+        assert_eq!(spool(&mut uplink, &[held(OLD, 5, 9), held(LIVE, 0, 4)], 12), []);
+        let commands = match then {
+            Then::Ack => ack(&mut uplink, OLD, 5, Action::Ok, 20),
+            Then::Clock => {
+                uplink.handle_clocks(vec![CLOCK]);
+                drain(&mut uplink)
+            }
+        };
+        assert_eq!(commands, [read(LIVE, 0, BATCH), read(OLD, 5, 16 * 1024)]);
+        // Every link asks anew, as long as there is no clock.
+        uplink.handle_link_down(30);
+        let holds = matches!(then, Then::Ack);
+        up(&mut uplink, 40);
+        answer(&mut uplink, OLD, 5, 0, 41);
+        assert_eq!(answer(&mut uplink, LIVE, 0, 0, 41).len() == 1, holds, "a probe alone");
+    }
+}
+
+#[test]
+fn an_epoch_that_begins_while_the_time_is_unknown_asks_for_it() {
     let mut uplink = Uplink::new(Limits::default(), 1);
+    up(&mut uplink, 0);
+    let commands = spool(&mut uplink, &[held(LIVE, 0, 1)], 10);
+    assert_eq!(commands, [Command::PublishManifest(LIVE), read(LIVE, 0, 0)]);
+    assert_eq!(published(&answer(&mut uplink, LIVE, 0, 0, 10)), [(LIVE, 0, 0, 0)]);
+    // Nothing comes back: the link is made anew.
+    assert_eq!(timeout(&mut uplink, 30_010), [Command::Reconnect]);
+}
+
+#[test]
+fn an_epoch_that_begins_while_the_link_is_up_is_announced_at_once() {
+    let mut uplink = machine();
+    up(&mut uplink, 0);
+    for (known, live) in [(vec![], OLD), (vec![held(OLD, 0, 1)], LIVE)] {
+        let all = [known, vec![held(live, 0, 1)]].concat();
+        uplink.handle_spool(&all, live, SpoolState::default(), 10);
+        assert_eq!(drain(&mut uplink), [Command::PublishManifest(live), read(live, 0, 0)]);
+        let commands = answer(&mut uplink, live, 0, 0, 10);
+        assert_eq!(commands.len(), 2, "{commands:?}");
+        let Command::Publish(probe) = &commands[0] else { panic!("{commands:?}") };
+        assert_eq!((probe.epoch, &probe.entries, &probe.held), (live, &vec![], &all));
+        assert_eq!(commands[1], read(live, 0, BATCH), "readings come right behind");
+        assert_eq!(published(&answer(&mut uplink, live, 0, 1, 11)), [(live, 0, 1, 0)]);
+    }
+}
+
+#[test]
+fn guests_are_sent_like_backfill_but_never_announced() {
+    let mut uplink = machine();
     uplink.handle_guests([OLD].into());
     spool(&mut uplink, &[held(OLD, 0, 9), held(LIVE, 3, 3)], 0);
     up(&mut uplink, 10);
@@ -222,7 +291,7 @@ fn a_read_that_a_reconnect_overtook_is_not_published_twice() {
 
 #[test]
 fn every_epoch_is_probed_every_minute() {
-    let mut uplink = Uplink::new(Limits::default(), 1);
+    let mut uplink = machine();
     spool(&mut uplink, &[held(OLD, 9, 9), held(LIVE, 3, 3)], 0);
     up(&mut uplink, 0);
     for minute in 1..5 {
@@ -289,7 +358,8 @@ fn a_fork_is_relabelled_and_sent_no_more() {
     assert_eq!(spool(&mut uplink, &[held(LIVE, 10, 13)], 200), []);
     let fresh = Epoch([3; 16]);
     uplink.handle_spool(&[held(fresh, 0, 3)], fresh, SpoolState::default(), 300);
-    assert_eq!(drain(&mut uplink), [Command::PublishManifest(fresh), read(fresh, 0, BATCH)]);
+    assert_eq!(drain(&mut uplink), [Command::PublishManifest(fresh), read(fresh, 0, 0)]);
+    assert_eq!(answer(&mut uplink, fresh, 0, 0, 300)[1], read(fresh, 0, BATCH));
 }
 
 #[test]
@@ -336,7 +406,7 @@ fn an_epoch_that_is_long_behind_at_a_reconnect_is_sealed_once() {
 
 #[test]
 fn backfill_rests_for_three_tenths_of_the_time_while_live_readings_come_in() {
-    let mut uplink = Uplink::new(Limits::default(), 1);
+    let mut uplink = machine();
     spool(&mut uplink, &[held(OLD, 5, 100_000), held(LIVE, 3, 3)], 0);
     up(&mut uplink, 0);
     answer(&mut uplink, LIVE, 3, 0, 0);
@@ -357,7 +427,7 @@ fn backfill_rests_for_three_tenths_of_the_time_while_live_readings_come_in() {
 
 #[test]
 fn backfill_has_the_whole_link_while_nothing_live_comes_in() {
-    let mut uplink = Uplink::new(Limits::default(), 1);
+    let mut uplink = machine();
     spool(&mut uplink, &[held(OLD, 5, 100_000)], 0);
     up(&mut uplink, 0);
     answer(&mut uplink, OLD, 5, 0, 0);
@@ -400,7 +470,7 @@ fn a_spool_that_cannot_be_read_is_asked_again_in_a_second() {
 
 #[test]
 fn very_many_epochs_are_not_announced_in_part_but_all_are_probed() {
-    let mut uplink = Uplink::new(Limits::default(), 1);
+    let mut uplink = machine();
     let epoch = |n: u16| {
         Epoch(
             [n.to_le_bytes(), [0xEE; 2], [0; 2], [0; 2], [0; 2], [0; 2], [0; 2], [0; 2]]
@@ -474,7 +544,7 @@ fn an_ack_of_another_writer_s_readings_releases_nothing_and_relabels() {
 
 #[test]
 fn an_epoch_of_an_earlier_process_may_end_below_what_is_committed() {
-    let mut uplink = Uplink::new(Limits::default(), 1);
+    let mut uplink = machine();
     spool(&mut uplink, &[held(OLD, 5, 9), held(LIVE, 0, 3)], 0);
     up(&mut uplink, 10);
     assert_eq!(told(&mut uplink, OLD, 12, 77)[0], Command::Release { epoch: OLD, committed: 9 });
