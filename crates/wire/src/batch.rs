@@ -1,5 +1,7 @@
 //! One batch: a frozen envelope with its own checksum, the gateway's position, and the sealed entries.
 
+use std::ops::RangeInclusive;
+
 use prost::Message;
 use sitian_model::{
     Batch, Clock, Entry, Epoch, Gap, GapReason, Held, Lane, Seq, Span, SpoolState, Timestamp,
@@ -21,6 +23,9 @@ pub const CLOCKS_MAX: usize = 64;
 
 const ENTRY_TAG: u32 = 1;
 
+/// Lane, spool, held and clocks: what `rest_check` covers.
+const REST: RangeInclusive<u32> = 9..=12;
+
 /// Encodes a batch.
 ///
 /// The result is readable if its entries keep to [`ENTRIES_MAX`] and [`DECODED_BYTES_MAX`], and the result to
@@ -32,6 +37,16 @@ pub fn encode_batch(batch: &Batch) -> Vec<u8> {
         prost::encoding::message::encode(ENTRY_TAG, &entry_message(entry), &mut body);
     }
     let (first, end) = (batch.first, batch.end());
+    let rest = proto::Batch {
+        lane: match batch.lane {
+            Lane::Live => proto::Lane::Live.into(),
+            Lane::Backfill => proto::Lane::Backfill.into(),
+        },
+        spool: Some(spool_message(&batch.spool)),
+        held: held_message(&batch.held),
+        clocks: clocks_message(&batch.clocks),
+        ..proto::Batch::default()
+    };
     let message = proto::Batch {
         version: crate::VERSION,
         epoch: batch.epoch.0.to_vec(),
@@ -41,13 +56,7 @@ pub fn encode_batch(batch: &Batch) -> Vec<u8> {
         acked: batch.acked,
         oldest: batch.oldest,
         chain: batch.chain,
-        lane: match batch.lane {
-            Lane::Live => proto::Lane::Live.into(),
-            Lane::Backfill => proto::Lane::Backfill.into(),
-        },
-        spool: Some(spool_message(&batch.spool)),
-        held: held_message(&batch.held),
-        clocks: clocks_message(&batch.clocks),
+        rest_check: Some(crc32c::crc32c(&rest.encode_to_vec())),
         body_check: body_check(&body, batch.acked, batch.oldest, batch.chain),
         body_bytes: body.len() as u32,
         body: match pack(body) {
@@ -55,6 +64,7 @@ pub fn encode_batch(batch: &Batch) -> Vec<u8> {
             Packed::Plain(bytes) => Some(proto::batch::Body::Plain(bytes)),
             Packed::Zstd(bytes) => Some(proto::batch::Body::Zstd(bytes)),
         },
+        ..rest
     };
     message.encode_to_vec()
 }
@@ -128,10 +138,12 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Batch, DecodeError> {
     }
     let envelope = Envelope::read(bytes);
     let declared = envelope.declared();
-    known_version(envelope.version).and_then(|()| decode_known(bytes)).map_err(|e| e.with_declared(declared))
+    let batch = known_version(envelope.version).and_then(|()| decode_known(bytes, envelope.rest));
+    batch.map_err(|e| e.with_declared(declared))
 }
 
-/// What every version says in the same place.
+/// What is read before anything is understood: what every version says in the same place, and the checksum over the bytes
+/// of the rest.
 #[derive(Default)]
 struct Envelope {
     version: u32,
@@ -139,6 +151,8 @@ struct Envelope {
     first: Seq,
     end: Seq,
     check: u32,
+    /// Over [`REST`], whatever later versions put into them.
+    rest: u32,
 }
 
 impl Envelope {
@@ -155,6 +169,7 @@ impl Envelope {
 
     fn read_field(&mut self, bytes: &mut &[u8]) -> Option<()> {
         use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+        let field = *bytes;
         let (tag, wire_type) = decode_key(bytes).ok()?;
         match (tag, wire_type) {
             (1, WireType::Varint) => {
@@ -176,6 +191,9 @@ impl Envelope {
             }
             _ => skip_field(wire_type, tag, bytes, DecodeContext::default()).ok()?,
         }
+        if REST.contains(&tag) {
+            self.rest = crc32c::crc32c_append(self.rest, &field[..field.len() - bytes.len()]);
+        }
         Some(())
     }
 
@@ -186,7 +204,7 @@ impl Envelope {
     }
 }
 
-fn decode_known(bytes: &[u8]) -> Result<Batch, DecodeError> {
+fn decode_known(bytes: &[u8], rest: u32) -> Result<Batch, DecodeError> {
     let message: proto::Batch = parse("batch", bytes)?;
     let epoch = epoch(&message.epoch)?;
     let (first, end) = (seq("first", message.first)?, seq("end", message.end)?);
@@ -200,6 +218,11 @@ fn decode_known(bytes: &[u8]) -> Result<Batch, DecodeError> {
     };
     if body_check(&body, message.acked, message.oldest, message.chain) != message.body_check {
         return Err(malformed("batch body does not match its checksum"));
+    }
+    // Records and labels are sound: they are not set aside for this, but awaited again.
+    if message.rest_check.is_some_and(|check| check != rest) {
+        let what = "lane, spool, held or clocks of a batch do not match their checksum".into();
+        return Err(DecodeError::Damaged { what });
     }
     let lane = match proto::Lane::try_from(message.lane) {
         Ok(proto::Lane::Live) => Lane::Live,

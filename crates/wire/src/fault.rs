@@ -33,6 +33,12 @@ pub enum DecodeError {
         /// The labels it stands for, if it is a batch and says so credibly.
         declared: Option<Declared>,
     },
+    /// Damaged on the way, in what a batch says beside its labels and records: drop it, its gateway sends it again.
+    #[error("{what}")]
+    Damaged {
+        /// What is wrong, naming the field.
+        what: String,
+    },
     /// Damaged or wrongly made.
     #[error("{what}")]
     Malformed {
@@ -47,14 +53,14 @@ impl DecodeError {
     /// The labels that the undecodable bytes stood for, if they said so credibly.
     pub fn declared(&self) -> Option<Declared> {
         match self {
-            Self::TooLong { .. } => None,
+            Self::TooLong { .. } | Self::Damaged { .. } => None,
             Self::Newer { declared, .. } | Self::Malformed { declared, .. } => *declared,
         }
     }
 
     pub(crate) fn with_declared(self, found: Option<Declared>) -> Self {
         match self {
-            Self::TooLong { .. } => self,
+            Self::TooLong { .. } | Self::Damaged { .. } => self,
             Self::Newer { version, .. } => Self::Newer { version, declared: found },
             Self::Malformed { what, .. } => Self::Malformed { what, declared: found },
         }

@@ -122,8 +122,10 @@ fn poison_is_refused_and_still_declares_its_labels_where_they_are_credible() {
         ("longer than the wire allows", vec![8; WIRE_BYTES_MAX + 1], None),
         ("cut in the middle", good[..good.len() / 2].to_vec(), truth),
         ("cut by one byte", good[..good.len() - 1].to_vec(), truth),
-        ("damaged body", flipped(good.len() - 3), truth),
-        ("another lane", appended(9, 77), truth),
+        ("damaged body", flipped(good.len() - 9), truth),
+        ("damaged checksum of the rest", flipped(good.len() - 3), None),
+        ("another lane", appended(9, 77), None),
+        ("another spool", [good.clone(), vec![0x52, 2, 0x20, 9]].concat(), None),
         ("another acked", appended(6, 1 << 40), truth),
         ("another body length", appended(14, 1), truth),
         ("another end", appended(4, 1 << 40), None),
@@ -133,6 +135,52 @@ fn poison_is_refused_and_still_declares_its_labels_where_they_are_credible() {
         let error = decode_batch(&bytes).map(|_| name).unwrap_err();
         assert_eq!(error.declared(), expected, "{name}: {error}");
     }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_batch_is_seen_or_changes_nothing() {
+    let held = |n: u8| Held { epoch: Epoch([n; 16]), oldest: 300, end: 1 << 40, acked: 70_000 };
+    let clock = |boot| Clock { boot, wall_at_zero_ms: 1_790_000_000_000, uncertainty_ms: 20 };
+    let sent = Batch {
+        held: vec![held(1), held(2)],
+        clocks: vec![clock(7), clock(u64::MAX)],
+        spool: SpoolState { bytes: 1 << 20, bytes_max: 1 << 30, backlog: 3, lost: 9, healthy: true },
+        ..batch(40, vec![Entry::Record(vec![9; 20]), Entry::Record(vec![8; 20])])
+    };
+    let bytes = encode_batch(&sent);
+    let mut sent_again = 0;
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        match decode_batch(&damaged) {
+            Ok(batch) => assert_eq!(batch, sent, "bit {bit}"),
+            Err(DecodeError::Damaged { .. }) => sent_again += 1,
+            Err(_) => {}
+        }
+    }
+    assert!(sent_again > 8 * 32, "most of the {sent_again} bits of the rest leave the records alone");
+}
+
+#[test]
+fn what_a_newer_program_adds_to_the_rest_of_a_batch_is_checked_and_then_left_alone() {
+    let check = [&1_u32.to_le_bytes()[..], &EPOCH.0, &7_u64.to_le_bytes(), &7_u64.to_le_bytes()].concat();
+    // A live lane, and a spool that has lost 3 records and says something in its field 15.
+    let rest = [0x48, 1, 0x52, 4, 0x20, 3, 0x78, 5];
+    let probe = |rest_check: u32| {
+        let mut bytes = Vec::new();
+        encoding::uint32::encode(1, &1, &mut bytes);
+        encoding::bytes::encode(2, &EPOCH.0.to_vec(), &mut bytes);
+        encoding::uint64::encode(3, &7, &mut bytes);
+        encoding::uint64::encode(4, &7, &mut bytes);
+        encoding::fixed32::encode(5, &crc32c::crc32c(&check), &mut bytes);
+        bytes.extend(rest);
+        encoding::fixed32::encode(13, &crc32c::crc32c(&[0; 20]), &mut bytes);
+        encoding::fixed32::encode(17, &rest_check, &mut bytes);
+        decode_batch(&bytes)
+    };
+    let sound = crc32c::crc32c(&rest);
+    assert_eq!(probe(sound).map(|batch| (batch.lane, batch.spool.lost)), Ok((Lane::Live, 3)));
+    assert!(matches!(probe(sound ^ 1), Err(DecodeError::Damaged { .. })));
 }
 
 #[test]

@@ -38,6 +38,10 @@ fn noise(real: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("zeros", vec![0; 64]),
         ("a real batch cut inside its envelope", real[..12].to_vec()),
         ("a real batch with a bit flipped in its epoch", flipped(6)),
+        (
+            "a real batch with a bit flipped in the checksum of its lane, spool and clocks",
+            flipped(real.len() - 3),
+        ),
         ("longer than any batch", vec![0x55; 66 * 1024]),
         ("an epoch of 15 bytes", [&[0x08, 1, 0x12, 15][..], &[7; 15], &[0x18, 0, 0x20, 1]].concat()),
         ("an envelope with a wrong checksum", envelope(Epoch([3; 16]), 0, 5, 1, 1, &[])),
