@@ -6,6 +6,7 @@ mod airtime;
 mod bus;
 mod control;
 mod device;
+mod reach;
 mod talk;
 
 use std::collections::HashSet;

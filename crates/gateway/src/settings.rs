@@ -223,10 +223,23 @@ pub struct DeviceSection {
     pub address: Option<String>,
     pub interval_s: Option<f64>,
     pub priority: Option<u8>,
+    pub registers_max: Option<u16>,
+    pub gap_max: Option<u16>,
+    #[serde(default)]
+    pub unreadable: Vec<UnreadableSection>,
     #[serde(default)]
     pub points: Vec<String>,
     #[serde(default)]
     pub adjust: Vec<AdjustSection>,
+}
+
+/// Registers of one device that must not be asked for, both ends included.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnreadableSection {
+    pub function: String,
+    pub first: u16,
+    pub last: u16,
 }
 
 /// What differs from the profile at one point of one device.

@@ -42,6 +42,7 @@ impl Judge<'_> {
             return None;
         };
         let profile = &self.adjusted(d, device, profile);
+        let profile = &self.reached(d, device, profile);
         if device.address.is_some() {
             let what = "address means nothing to a Modbus device".to_owned();
             self.fault(&key("address"), what, "write unit = 1 instead");
@@ -64,6 +65,7 @@ impl Judge<'_> {
             id: id.clone(),
         });
         let points = self.points(d, device, profile, number, interval_ms, manifest);
+        self.out_of_reach(d, device, profile, &points);
         let timeout_ms = bus.timeout_ms.unwrap_or(TIMEOUT_DEFAULT_MS);
         let priority = device.priority.unwrap_or(0);
         let profile = profile.clone();

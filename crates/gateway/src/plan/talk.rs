@@ -172,6 +172,16 @@ impl Judge<'_> {
             let what = format!("unit means nothing to a device that speaks {}", word.word());
             self.fault(&key("unit"), what, "remove it; such devices have an address");
         }
+        for (name, given) in [
+            ("registers_max", device.registers_max.is_some()),
+            ("gap_max", device.gap_max.is_some()),
+            ("unreadable[0].function", !device.unreadable.is_empty()),
+        ] {
+            if given {
+                let what = format!("a device that speaks {} has no registers", word.word());
+                self.fault(&key(name), what, "remove it");
+            }
+        }
         let profile = self.adjusted_talk(d, device, &profile);
         let address = device.address.clone().unwrap_or_default();
         if let Err(wanted) = profile.dialect.check_address(&address) {
