@@ -65,7 +65,7 @@ impl From<PhaseWord> for PhaseFilter {
 /// Alerts, newest first.
 ///
 /// Nothing is missed between this list and a stream that begins after its `log_cursor`.
-#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(AlertsParams), responses(
+#[utoipa::path(get, operation_id = "list_alerts", path = "/api/v1/alerts", tag = "alerts", params(AlertsParams), responses(
     (status = 200, body = AlertPage), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
 pub async fn list(
     State(app): State<App>,

@@ -30,7 +30,7 @@ pub struct CommandsParams {
 }
 
 /// Commands, newest first.
-#[utoipa::path(get, path = "/api/v1/commands", tag = "commands", params(CommandsParams), responses(
+#[utoipa::path(get, operation_id = "list_commands", path = "/api/v1/commands", tag = "commands", params(CommandsParams), responses(
     (status = 200, body = Page<Command>), (status = "4XX", body = view::Problem),
     (status = "5XX", body = view::Problem)))]
 pub async fn list(

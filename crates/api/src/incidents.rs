@@ -47,7 +47,7 @@ impl IncidentsParams {
 }
 
 /// Incidents, newest first: what a person should know about the readings of a gateway.
-#[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents", params(IncidentsParams), responses(
+#[utoipa::path(get, operation_id = "list_incidents", path = "/api/v1/incidents", tag = "incidents", params(IncidentsParams), responses(
     (status = 200, body = Page<Incident>), (status = "4XX", body = view::Problem),
     (status = "5XX", body = view::Problem)))]
 pub async fn list(

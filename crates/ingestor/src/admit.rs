@@ -38,6 +38,8 @@ const HOUR_MS: i64 = 3_600_000;
 /// Two machines under one id push each other out of the broker again and again: a gateway that said goodbye is offline
 /// only if nothing comes from it for this long.
 const GOODBYE_MS: i64 = 10_000;
+/// How often it is looked for commands that nobody answered.
+const RESEND_CHECK_MS: i64 = 1_000;
 /// Pause after a transaction that failed; doubles while they go on failing.
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
 const PATIENCE_MAX: Duration = Duration::from_secs(8);
@@ -95,6 +97,8 @@ pub struct Admission {
     /// Tell the gateways where they stand after the next commit, and how long to wait before they send.
     call: Option<Duration>,
     patience: Duration,
+    /// When to look for commands that nobody answered.
+    resend_at: Timestamp,
     rereading: quarantine::Rereading,
     complaints: Complaints,
 }
@@ -319,6 +323,10 @@ impl Admission {
     }
 
     fn handle_timers(&mut self, now: Timestamp) {
+        if now >= self.resend_at {
+            self.resend_at = now.plus_ms(RESEND_CHECK_MS);
+            self.centre.send_overdue(now);
+        }
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }

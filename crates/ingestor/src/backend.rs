@@ -22,12 +22,12 @@ use sitian_store_embedded::{
     Reader, StoreError,
 };
 use sitian_supervision::{Level, Territory};
-use sitian_wire::CommandMessage;
+use sitian_wire::{CommandMessage, WriteCommand};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admit::{Ask, now};
 use crate::board::{Board, BoardGateway, BoardPoint};
-use crate::commands::{Book, order};
+use crate::commands::{Book, OrderError, WAITING_MAX, order};
 use crate::ledger::Promise;
 use crate::link::Outlet;
 
@@ -67,7 +67,17 @@ impl Centre {
     /// Sends what this gateway, or all of them, still has to be told.
     pub fn send_pending(&self, gateway: Option<&GatewayId>, now: Timestamp) {
         let pending = self.book().pending(gateway, now);
-        for (gateway, write) in pending {
+        self.send(pending);
+    }
+
+    /// Sends again what nobody has answered.
+    pub fn send_overdue(&self, now: Timestamp) {
+        let overdue = self.book().overdue(now);
+        self.send(overdue);
+    }
+
+    fn send(&self, writes: Vec<(GatewayId, WriteCommand)>) {
+        for (gateway, write) in writes {
             self.outlet.command(&gateway, &CommandMessage::Write(write));
         }
     }
@@ -383,7 +393,12 @@ impl Backend for Centre {
             return Err(BackendError::NotFound("gateway"));
         }
         let page = self.book().order(&gateway, order(command, now), now);
-        let page = page.map_err(|error| BackendError::Unavailable(format!("keep the command: {error}")))?;
+        let page = page.map_err(|error| match error {
+            OrderError::TooMany => BackendError::Invalid(format!(
+                "{WAITING_MAX} commands of {gateway} wait for an answer already"
+            )),
+            OrderError::Disk(error) => BackendError::Unavailable(format!("keep the command: {error}")),
+        })?;
         self.send_pending(Some(&gateway), now);
         Ok(page.view(&self.presenter, now))
     }

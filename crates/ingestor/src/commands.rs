@@ -1,7 +1,7 @@
 //! The book of commands: what was ordered from gateways, and what they say came of it. A file of JSON lines beside the
 //! store, each synced before anybody is told; a line that a power cut tore off is none.
 //!
-//! A command is sent until the gateway answers or it expires: the gateway executes an id once. A result is confirmed to the
+//! A command is sent at once and every five seconds until the gateway answers or it expires: the gateway executes an id once. A result is confirmed to the
 //! gateway once it is in the book, and comes again otherwise.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,20 @@ use tracing::warn;
 
 /// Commands that are remembered; with twice as many the book is written anew, without the oldest.
 const REMEMBERED_MAX: usize = 10_000;
+
+/// A command that nobody has answered is sent again after so many milliseconds.
+const RESEND_MS: i64 = 5_000;
+/// Commands of one gateway that wait for an answer; more are refused.
+pub const WAITING_MAX: usize = 64;
+
+/// Why an order is not in the book.
+#[derive(Debug)]
+pub enum OrderError {
+    /// [`WAITING_MAX`] commands of this gateway wait for an answer already.
+    TooMany,
+    /// The disk takes no records.
+    Disk(io::Error),
+}
 
 /// One command with what is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +50,9 @@ pub struct Page {
     detail: String,
     read_back: Option<f64>,
     ended_ms: Option<i64>,
+    /// When it was sent last by this process; Unix milliseconds.
+    #[serde(skip)]
+    sent_ms: i64,
 }
 
 /// All of them.
@@ -102,12 +119,20 @@ impl Book {
     }
 
     /// Notes an order, durably; one that is known already stays as it is. Returns it.
-    pub fn order(&mut self, gateway: &GatewayId, write: WriteCommand, now: Timestamp) -> io::Result<Page> {
+    pub fn order(
+        &mut self,
+        gateway: &GatewayId,
+        write: WriteCommand,
+        now: Timestamp,
+    ) -> Result<Page, OrderError> {
         if let Some(known) = self.known(gateway, &write.id) {
             return Ok(known.clone());
         }
+        if self.waiting(Some(gateway), now).count() >= WAITING_MAX {
+            return Err(OrderError::TooMany);
+        }
         let page = page(gateway, write, now);
-        self.keep(page.clone())?;
+        self.keep(page.clone()).map_err(OrderError::Disk)?;
         Ok(page)
     }
 
@@ -125,15 +150,37 @@ impl Book {
         self.keep(page)
     }
 
-    /// What this gateway, or all of them, still has to be told.
-    pub fn pending(&self, gateway: Option<&GatewayId>, now: Timestamp) -> Vec<(GatewayId, WriteCommand)> {
-        let wanted = |page: &&Page| {
+    /// What this gateway, or all of them, still has to be told; from now on it counts as sent.
+    pub fn pending(&mut self, gateway: Option<&GatewayId>, now: Timestamp) -> Vec<(GatewayId, WriteCommand)> {
+        let at: Vec<usize> = self.waiting(gateway, now).collect();
+        self.send(&at, now)
+    }
+
+    /// What was sent and not answered for so long that it may have been lost; from now on it counts as sent.
+    pub fn overdue(&mut self, now: Timestamp) -> Vec<(GatewayId, WriteCommand)> {
+        let long_ago = |at: &usize| now.0 - self.pages.list[*at].sent_ms >= RESEND_MS;
+        let at: Vec<usize> = self.waiting(None, now).filter(long_ago).collect();
+        self.send(&at, now)
+    }
+
+    /// Positions of the pages that wait for an answer.
+    fn waiting(&self, gateway: Option<&GatewayId>, now: Timestamp) -> impl Iterator<Item = usize> {
+        let wanted = move |page: &Page| {
             page.outcome.is_empty()
                 && page.expires_ms >= now.0
                 && gateway.is_none_or(|gateway| gateway.as_str() == page.gateway)
         };
-        let open = self.pages.list.iter().filter(wanted);
-        open.filter_map(|page| Some((GatewayId::new(&page.gateway).ok()?, page.write()))).collect()
+        let pages = self.pages.list.iter().enumerate();
+        pages.filter(move |(_, page)| wanted(page)).map(|(at, _)| at)
+    }
+
+    fn send(&mut self, at: &[usize], now: Timestamp) -> Vec<(GatewayId, WriteCommand)> {
+        let list = &mut self.pages.list;
+        let sent = at.iter().filter_map(|at| {
+            list[*at].sent_ms = now.0;
+            Some((GatewayId::new(&list[*at].gateway).ok()?, list[*at].write()))
+        });
+        sent.collect()
     }
 
     /// The newest, first.
@@ -235,6 +282,7 @@ fn page(gateway: &GatewayId, write: WriteCommand, now: Timestamp) -> Page {
         detail: String::new(),
         read_back: None,
         ended_ms: None,
+        sent_ms: 0,
     }
 }
 
@@ -281,10 +329,46 @@ mod tests {
         let mut text = std::fs::read(&path).expect("a file");
         text.extend(b"{\"id\":\"torn");
         std::fs::write(&path, text).expect("written");
-        let book = Book::open(path.clone()).expect("a book");
+        let mut book = Book::open(path.clone()).expect("a book");
         assert_eq!(book.newest(None, 9), pages);
-        let pending = |now| book.pending(Some(&gateway), Timestamp(now)).len();
+        let mut pending = |now| book.pending(Some(&gateway), Timestamp(now)).len();
         assert_eq!((pending(1_000), pending(1_001)), (1, 0), "what has expired is not sent any more");
         assert_eq!(book.newest(Some("gw-2"), 9), []);
+    }
+    #[test]
+    fn a_command_that_nobody_answers_is_sent_every_five_seconds_until_it_expires() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = GatewayId::new("gw-1").expect("an id");
+        let mut book = Book::open(folder.path().join("commands.jsonl")).expect("a book");
+        let order = |id: &str| WriteCommand { expires_ms: 12_000, ..write(id) };
+        book.order(&gateway, order("a"), Timestamp(1_000)).expect("kept");
+        book.order(&gateway, order("b"), Timestamp(1_000)).expect("kept");
+        assert_eq!(book.pending(Some(&gateway), Timestamp(1_000)).len(), 2);
+        let sent = |book: &mut Book, now| -> Vec<String> {
+            book.overdue(Timestamp(now)).into_iter().map(|(_, write)| write.id).collect()
+        };
+        assert_eq!(sent(&mut book, 5_999), [""; 0]);
+        assert_eq!(sent(&mut book, 6_000), ["a", "b"]);
+        assert_eq!(sent(&mut book, 6_001), [""; 0]);
+        let outcome = Outcome::Done;
+        let result =
+            CommandResult { command: order("a"), outcome, detail: String::new(), read_back: None, at_ms: 7 };
+        book.result(&gateway, result, Timestamp(7_000)).expect("kept");
+        assert_eq!(sent(&mut book, 11_000), ["b"]);
+        assert_eq!(sent(&mut book, 16_000), [""; 0], "it has expired");
+    }
+
+    #[test]
+    fn a_gateway_that_answers_nothing_is_not_given_more_and_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, other) = (GatewayId::new("gw-1").expect("an id"), GatewayId::new("gw-2").expect("an id"));
+        let mut book = Book::open(folder.path().join("commands.jsonl")).expect("a book");
+        for n in 0..WAITING_MAX {
+            book.order(&one, write(&format!("c-{n}")), Timestamp(5)).expect("kept");
+        }
+        assert!(matches!(book.order(&one, write("more"), Timestamp(6)), Err(OrderError::TooMany)));
+        book.order(&one, write("c-0"), Timestamp(6)).expect("it is known");
+        book.order(&other, write("more"), Timestamp(6)).expect("another gateway's");
+        book.order(&one, write("more"), Timestamp(1_001)).expect("those before it have expired");
     }
 }

@@ -35,6 +35,19 @@ fn every_route_is_described_and_every_described_route_is_there() {
 }
 
 #[test]
+fn no_two_operations_have_the_same_id() {
+    let paths = document()["paths"].as_object().unwrap();
+    let operations = paths.values().flat_map(|methods| methods.as_object().unwrap().values());
+    let mut ids: Vec<&str> =
+        operations.map(|operation| operation["operationId"].as_str().expect("an operationId")).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    let doubled: BTreeSet<&str> =
+        ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert_eq!((doubled, all), (BTreeSet::new(), ROUTES.len()));
+}
+
+#[test]
 fn every_field_is_explained() {
     let mut unexplained = Vec::new();
     for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {

@@ -55,6 +55,7 @@ impl Admission {
             ending: false,
             call: None,
             patience: PATIENCE_MIN,
+            resend_at: Timestamp(0),
             rereading: Default::default(),
             complaints: Default::default(),
         };
