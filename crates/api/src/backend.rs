@@ -6,7 +6,7 @@ use sitian_series::export::Format;
 
 use crate::view::{
     Aggregates, Alert, BasePage, Command, Gap, Health, Incident, KnownGateways, Latest, Ledger, Measurement,
-    NewCommand, Node, NodePage, Page, Phase, Point, Quarantine, Readings, Rollup, Rule, Severity,
+    NewCommand, Node, NodePage, Output, Page, Phase, Point, Quarantine, Readings, Rollup, Rule, Severity,
 };
 
 /// Why the backend has no answer, split by what the caller does next.
@@ -170,8 +170,15 @@ pub trait Backend: Send + Sync + 'static {
     fn acknowledge(&self, alert: u64, by: &str, note: &str) -> Result<Alert, BackendError>;
     /// Notes a command durably and sends it; one with a known id is returned as it is.
     fn command(&self, command: &NewCommand) -> Result<Command, BackendError>;
-    /// Commands of a gateway, or all, newest first, at most `limit`.
-    fn commands(&self, gateway: Option<&str>, limit: usize) -> Result<Vec<Command>, BackendError>;
+    /// Commands of a gateway, of a node and below, or all, newest first, at most `limit`.
+    fn commands(
+        &self,
+        gateway: Option<&str>,
+        scope: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Command>, BackendError>;
+    /// What the gateways of a base can switch, and how it stands.
+    fn base_outputs(&self, id: &str) -> Result<Vec<Output>, BackendError>;
     /// The durable alert log after `cursor`, oldest first, at most `limit` lines.
     fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError>;
     /// The cursor of the last line of the durable alert log; 0 if there is none.

@@ -44,7 +44,7 @@ pub use backend::{
 };
 pub use limits::Limits;
 pub use live::Live;
-pub use present::{GatewayFacts, PointFacts, Presenter, QuarantineFacts};
+pub use present::{GatewayFacts, PointFacts, Presenter, QuarantineFacts, in_words};
 pub use routes::{Settings, router};
 pub use serve::{ServeError, check_address, listen, serve};
 pub use zone::{Zone, ZoneError, parse as moment};

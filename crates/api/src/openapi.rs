@@ -34,6 +34,7 @@ use crate::{about, alerts, commands, export, incidents, points, streams, territo
         export::export,
         alerts::list,
         alerts::acknowledge,
+        commands::base_outputs,
         commands::list,
         commands::give,
         incidents::list,
@@ -44,7 +45,7 @@ use crate::{about, alerts, commands, export, incidents, points, streams, territo
         streams::alerts,
         streams::live,
     ),
-    components(schemas(view::ReadingEvent, view::RollupEvent)),
+    components(schemas(view::ReadingEvent, view::RollupEvent, view::OutputsEvent)),
     tags(
         (name = "about", description = "The server itself"),
         (name = "territory", description = "City, county, town, base"),

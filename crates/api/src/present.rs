@@ -3,7 +3,7 @@
 //! Holds what does not change while the program runs: the zone, the territory, the catalogue and the rules.
 //!
 //! Reading order: this page (catalogue and points), `place` (territory, roll-ups, gateways), `series` (readings and
-//! windows), `episode` (rules and alerts), `incident` (what went wrong on the way).
+//! windows), `episode` (rules and alerts), `incident` (what went wrong on the way), `command` (what gateways say of commands).
 
 use std::sync::Arc;
 
@@ -15,11 +15,13 @@ use sitian_supervision::Territory;
 use crate::view::{self, Name, Time};
 use crate::zone::Zone;
 
+mod command;
 mod episode;
 mod incident;
 mod place;
 mod series;
 
+pub use command::in_words;
 pub use incident::QuarantineFacts;
 pub use place::GatewayFacts;
 
@@ -87,7 +89,7 @@ impl Presenter {
     }
 
     /// The name in the catalogue; a measurement that is not in it goes by its id.
-    fn measurement_name(&self, id: &str) -> Name {
+    pub fn measurement_name(&self, id: &str) -> Name {
         self.catalogue.get(id).map_or_else(|| name(id, id), |m| name(&m.name_zh, &m.name_en))
     }
 }

@@ -75,6 +75,7 @@ routes! {
     get  "/api/v1/points/{gateway}/{device}/{key}/export" => export::export;
     get  "/api/v1/alerts" => alerts::list;
     post "/api/v1/alerts/{id}/acknowledge" => alerts::acknowledge;
+    get  "/api/v1/bases/{id}/outputs" => commands::base_outputs;
     get  "/api/v1/commands" => commands::list;
     post "/api/v1/commands" => commands::give;
     get  "/api/v1/incidents" => incidents::list;

@@ -75,8 +75,8 @@ pub struct LiveStreamParams {
 /// The live picture of one scope.
 ///
 /// `event: rollup` with a RollupEvent (the scope and its children: all at first, then what changed, at most once a
-/// second); for a base also `event: reading` with a ReadingEvent (all at first, then what is new, at most four times a
-/// second); `event: alert` as in the alert stream, the only one with an `id:`.
+/// second); for a base also `event: reading` with a ReadingEvent and `event: outputs` with an OutputsEvent (all at first,
+/// then what is new, at most four times a second); `event: alert` as in the alert stream, the only one with an `id:`.
 #[utoipa::path(get, path = "/api/v1/streams/live", tag = "streams", params(LiveStreamParams), responses(
     (status = 200, content_type = "text/event-stream", body = view::ReadingEvent),
     (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
@@ -235,7 +235,11 @@ async fn follow_readings(
     let Some(changed) = changed else { return std::future::pending().await };
     let mut pulse = Pulse::new(changed, app.limits().reading_pause);
     let mut picture = Picture::default();
+    let mut outputs = Picture::default();
     while pulse.next().await {
+        if tell_outputs(app, out, node, &mut outputs).await.is_err() {
+            return;
+        }
         let asked = node.to_owned();
         let Ok(latest) = app.ask(move |backend| backend.base_latest(&asked, false)).await else { return };
         // A reading does not become new by growing older.
@@ -249,6 +253,29 @@ async fn follow_readings(
             return;
         }
     }
+}
+
+async fn tell_outputs(
+    app: &App,
+    out: &mpsc::Sender<Event>,
+    node: &str,
+    picture: &mut Picture<view::Output>,
+) -> Result<(), Ended> {
+    let asked = node.to_owned();
+    let outputs = app.ask(move |backend| backend.base_outputs(&asked)).await.map_err(|_| Ended)?;
+    // Values of conditions are readings, and come as such.
+    let essence = |output: &view::Output| {
+        let conditions = output.conditions.iter();
+        let conditions = conditions.map(|c| view::Condition { value: None, ..c.clone() }).collect();
+        view::Output { conditions, value_at: None, told_at: view::Time(String::new()), ..output.clone() }
+    };
+    let name = |output: &view::Output| format!("{}/{}/{}", output.gateway, output.device, output.point);
+    let items = picture.news(outputs, name, essence);
+    if items.is_empty() {
+        return Ok(());
+    }
+    let event = event("outputs", &view::OutputsEvent { items })?;
+    out.send(event).await.map_err(|_| Ended)
 }
 
 fn event<T: Serialize>(name: &str, data: &T) -> Result<Event, Ended> {

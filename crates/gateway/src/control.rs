@@ -12,6 +12,7 @@
 
 pub mod desk;
 pub mod door;
+mod interlock;
 pub mod journal;
 mod output;
 mod renew;
@@ -52,6 +53,9 @@ pub struct Order {
     pub centre: bool,
     /// Unix milliseconds after which it must not be executed any more; 0: never.
     pub expires_ms: i64,
+    /// Back to the safe value after so many seconds, if that is sooner than the output's own limit; 0: that limit.
+    #[serde(default)]
+    pub for_s: u32,
 }
 
 /// What came of an order.
@@ -82,17 +86,17 @@ pub enum State {
 impl Order {
     /// What the centre sent.
     pub fn from_centre(write: WriteCommand) -> Self {
-        let WriteCommand { id, device, point, value, by, expires_ms } = write;
-        Self { id, device, point, value, by, centre: true, expires_ms }
+        let WriteCommand { id, device, point, value, by, expires_ms, for_s } = write;
+        Self { id, device, point, value, by, centre: true, expires_ms, for_s }
     }
 }
 
 impl Outcome {
     /// What the centre is told.
     pub fn to_wire(&self) -> CommandResult {
-        let Order { id, device, point, value, by, expires_ms, .. } = self.order.clone();
+        let Order { id, device, point, value, by, expires_ms, for_s, .. } = self.order.clone();
         CommandResult {
-            command: WriteCommand { id, device, point, value, by, expires_ms },
+            command: WriteCommand { id, device, point, value, by, expires_ms, for_s },
             outcome: match self.state {
                 State::Done => sitian_wire::Outcome::Done,
                 State::Refused => sitian_wire::Outcome::Refused,
@@ -132,8 +136,9 @@ pub enum Command {
 struct Away {
     /// The output may differ from its safe value.
     away: bool,
-    /// When its time is over.
+    /// When its time is over, and how long it was in seconds.
     until_ms: Option<u64>,
+    limit_s: u32,
     /// A write to safety is under way, or the next attempt is due then.
     returning: bool,
     again_ms: u64,
@@ -283,24 +288,6 @@ impl Control {
         Ok(at)
     }
 
-    /// Which precondition is not met. `strict`: not knowing counts as not met.
-    fn interlock(&self, output: &Output, now: u64, strict: bool) -> Option<String> {
-        output.requires.iter().find_map(|require| {
-            let sample = self.samples.get(&require.point);
-            let value = sample.filter(|(_, at)| now.saturating_sub(*at) <= require.age_max_ms);
-            match value.and_then(|(sample, _)| sample.value) {
-                None => strict.then(|| format!("{} is not known", require.name)),
-                Some(value) if value < require.min => {
-                    Some(format!("{} is {value}, below {}", require.name, require.min))
-                }
-                Some(value) if value > require.max => {
-                    Some(format!("{} is {value}, above {}", require.name, require.max))
-                }
-                Some(_) => None,
-            }
-        })
-    }
-
     fn link_lost(&self, output: &Output, now: u64) -> bool {
         output.link_loss_ms > 0 && self.link_down_ms.is_some_and(|since| now >= since + output.link_loss_ms)
     }
@@ -395,7 +382,7 @@ impl Control {
                 continue;
             }
             if self.away[at].until_ms.is_some_and(|until| now >= until) {
-                let seconds = self.outputs[at].write.on_max_s;
+                let seconds = self.away[at].limit_s;
                 self.go_safe(at, &format!("its longest time of {seconds} s is over"), now);
             } else if self.link_lost(&self.outputs[at], now) {
                 self.go_safe(at, "the link to the centre is down", now);
@@ -446,6 +433,7 @@ impl Control {
             by: format!("gateway: {reason}"),
             centre: false,
             expires_ms: 0,
+            for_s: 0,
         };
         self.write_safe(at, order, now);
     }
@@ -472,9 +460,11 @@ impl Control {
         self.tickets += 1;
         let output = &self.outputs[at];
         let write = output.order(self.tickets, order.value);
-        let on_max_ms = u64::from(output.write.on_max_s) * 1_000;
+        let limits = [output.write.on_max_s, order.for_s].into_iter().filter(|limit| *limit > 0);
+        let limit_s = limits.min();
         self.away[at].away = true;
-        self.away[at].until_ms = (on_max_ms > 0).then_some(now + on_max_ms);
+        self.away[at].until_ms = limit_s.map(|limit_s| now + u64::from(limit_s) * 1_000);
+        self.away[at].limit_s = limit_s.unwrap_or(0);
         self.commands.push_back(Command::Write(output.bus, write));
         self.writing.insert(self.tickets, (at, order));
     }

@@ -10,8 +10,8 @@ use sitian_model::{Epoch, GatewayId, Manifest, Span};
 use sitian_mqtt::{Event, Link, LinkSettings, Publisher, Qos, Will};
 use sitian_telemetry::{BUILD, Format};
 use sitian_uplink::{Command, Limits, Uplink};
-use sitian_wire::State;
 use sitian_wire::topic::Topic;
+use sitian_wire::{Outputs, State};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
@@ -103,6 +103,11 @@ async fn walk(configuration: Configuration, source: &Source) -> Result<()> {
         gateway.work();
         let (now, wall_ms) = gateway.now();
         desk.work(now, wall_ms).iter().for_each(|outcome| gateway.tell(outcome));
+        if let Some(outputs) = desk.news(now, wall_ms)
+            && !gateway.show(&outputs)
+        {
+            desk.not_told();
+        }
         reload.work(&mut gateway, &mut buses, &mut desk);
     }
     info!("ending");
@@ -370,6 +375,13 @@ impl Gateway {
         if let Err(error) = self.publisher.try_publish(&topic, Qos::AtLeastOnce, false, bytes) {
             debug!(topic, %error, "result not published, sent again later");
         }
+    }
+
+    /// How the outputs stand; false: it did not leave.
+    fn show(&self, outputs: &Outputs) -> bool {
+        let topic = Topic::Outputs(self.id.clone()).to_string();
+        let bytes = sitian_wire::encode_outputs(outputs);
+        self.publisher.try_publish(&topic, Qos::AtLeastOnce, true, bytes).is_ok()
     }
 
     /// Hands bytes to MQTT. A full queue is no loss: what is not acknowledged is sent again.

@@ -62,6 +62,8 @@ pub struct ControlSection {
     pub device: String,
     pub point: String,
     #[serde(default)]
+    pub name: String,
+    #[serde(default)]
     pub from_centre: bool,
     #[serde(default)]
     pub safe_without_link_s: u32,

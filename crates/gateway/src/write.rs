@@ -47,6 +47,7 @@ pub fn write(options: &Options) -> Result<()> {
         by: options.by.clone(),
         centre: false,
         expires_ms: 0,
+        for_s: 0,
     };
     let outcome = door::ask(&plan.spool_folder, &order).with_context(|| {
         format!(

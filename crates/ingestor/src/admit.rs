@@ -19,7 +19,7 @@ use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, Mutant, Timestamp};
 use sitian_store_embedded::{Store, Transaction};
 use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;
-use sitian_wire::{CommandMessage, CommandResult};
+use sitian_wire::{CommandMessage, CommandResult, Outputs};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
@@ -245,6 +245,10 @@ impl Admission {
                 Ok(result) => self.note_result(gateway, result, now),
                 Err(error) => warn!(%gateway, %error, "result of a command not understood"),
             },
+            Topic::Outputs(gateway) => match sitian_wire::decode_outputs(payload) {
+                Ok(outputs) => self.see_outputs(gateway, outputs),
+                Err(error) => self.complain("outputs not understood", gateway, &error, now),
+            },
             Topic::Ack(_) | Topic::Command(_) | Topic::Alert(_) => {}
         }
     }
@@ -257,6 +261,19 @@ impl Admission {
             Ok(()) => self.outlet.command(gateway, &CommandMessage::Confirm(id)),
             Err(error) => warn!(%gateway, %error, "result of a command not kept"),
         }
+        self.outputs_changed(gateway);
+    }
+
+    /// How a gateway's outputs stand; the broker may have kept it from before.
+    fn see_outputs(&mut self, gateway: &GatewayId, outputs: Outputs) {
+        if let Some(known) = self.board().gateways.get_mut(gateway) {
+            known.outputs = outputs;
+        }
+        self.outputs_changed(gateway);
+    }
+
+    fn outputs_changed(&self, gateway: &GatewayId) {
+        self.live.readings_changed(self.territory.base_of(gateway).map(|base| base.id.as_str()));
     }
 
     fn handle_batch(&mut self, gateway: &GatewayId, payload: &[u8], now: Timestamp) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use sitian_alert::Episode;
 use sitian_api::view::{
     Aggregates, Alert, BasePage, BrokerHealth, Command, Gap, Health, Incident, KnownGateways, Latest, Ledger,
-    Measurement, NewCommand, Node, NodePage, Page, Phase, Point, Quarantine, Readings, Rollup, Rule,
+    Measurement, NewCommand, Node, NodePage, Output, Page, Phase, Point, Quarantine, Readings, Rollup, Rule,
     Severity, StorageHealth,
 };
 use sitian_api::{
@@ -22,12 +22,11 @@ use sitian_store_embedded::{
     Reader, StoreError,
 };
 use sitian_supervision::{Level, Territory};
-use sitian_wire::{CommandMessage, WriteCommand};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admit::{Ask, now};
 use crate::board::{Board, BoardGateway, BoardPoint};
-use crate::commands::{Book, OrderError, WAITING_MAX, order};
+use crate::commands::Book;
 use crate::ledger::Promise;
 use crate::link::Outlet;
 
@@ -55,31 +54,14 @@ pub struct Centre {
 }
 
 impl Centre {
-    fn board(&self) -> RwLockReadGuard<'_, Board> {
+    /// The picture.
+    pub fn board(&self) -> RwLockReadGuard<'_, Board> {
         self.board.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was ordered, and what came of it.
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends what this gateway, or all of them, still has to be told.
-    pub fn send_pending(&self, gateway: Option<&GatewayId>, now: Timestamp) {
-        let pending = self.book().pending(gateway, now);
-        self.send(pending);
-    }
-
-    /// Sends again what nobody has answered.
-    pub fn send_overdue(&self, now: Timestamp) {
-        let overdue = self.book().overdue(now);
-        self.send(overdue);
-    }
-
-    fn send(&self, writes: Vec<(GatewayId, WriteCommand)>) {
-        for (gateway, write) in writes {
-            self.outlet.command(&gateway, &CommandMessage::Write(write));
-        }
     }
 
     /// An episode in words.
@@ -387,25 +369,20 @@ impl Backend for Centre {
     }
 
     fn command(&self, command: &NewCommand) -> Result<Command, BackendError> {
-        let now = now();
-        let gateway = GatewayId::new(&command.gateway).map_err(|_| BackendError::NotFound("gateway"))?;
-        if !self.board().gateways.contains_key(&gateway) {
-            return Err(BackendError::NotFound("gateway"));
-        }
-        let page = self.book().order(&gateway, order(command, now), now);
-        let page = page.map_err(|error| match error {
-            OrderError::TooMany => BackendError::Invalid(format!(
-                "{WAITING_MAX} commands of {gateway} wait for an answer already"
-            )),
-            OrderError::Disk(error) => BackendError::Unavailable(format!("keep the command: {error}")),
-        })?;
-        self.send_pending(Some(&gateway), now);
-        Ok(page.view(&self.presenter, now))
+        self.give(command)
     }
 
-    fn commands(&self, gateway: Option<&str>, limit: usize) -> Result<Vec<Command>, BackendError> {
-        let pages = self.book().newest(gateway, limit);
-        Ok(pages.into_iter().map(|page| page.view(&self.presenter, now())).collect())
+    fn commands(
+        &self,
+        gateway: Option<&str>,
+        scope: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Command>, BackendError> {
+        self.given(gateway, scope, limit)
+    }
+
+    fn base_outputs(&self, id: &str) -> Result<Vec<Output>, BackendError> {
+        self.outputs_of(id)
     }
 
     fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogEntry>, BackendError> {

@@ -11,6 +11,7 @@ use sitian_model::{
     Cause, DeviceInfo, Epoch, EpochNo, GatewayId, PointId, PointInfo, PointNo, Row, SpoolState, Timestamp,
 };
 use sitian_supervision::{AlertMark, Supervision, Territory};
+use sitian_wire::Outputs;
 
 /// A reading dated further ahead than this has no time that can be believed.
 const FUTURE_MS: i64 = 300_000;
@@ -55,6 +56,8 @@ pub struct BoardGateway {
     pub points: Vec<PointNo>,
     /// From its newest batch.
     pub spool: Option<SpoolState>,
+    /// What it can switch, and how that stands, as it said last.
+    pub outputs: Outputs,
 }
 
 /// Everything that is shown.

@@ -10,8 +10,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sitian_api::Presenter;
 use sitian_api::view::{Command, CommandState, NewCommand};
+use sitian_api::{Presenter, in_words};
 use sitian_model::{GatewayId, Timestamp};
 use sitian_wire::{CommandResult, Outcome, WriteCommand};
 use tracing::warn;
@@ -42,6 +42,10 @@ pub struct Page {
     point: String,
     value: f64,
     by: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    for_s: u32,
     /// When the centre took it, or heard of it; Unix milliseconds.
     at_ms: i64,
     expires_ms: i64,
@@ -123,6 +127,7 @@ impl Book {
         &mut self,
         gateway: &GatewayId,
         write: WriteCommand,
+        reason: &str,
         now: Timestamp,
     ) -> Result<Page, OrderError> {
         if let Some(known) = self.known(gateway, &write.id) {
@@ -131,7 +136,7 @@ impl Book {
         if self.waiting(Some(gateway), now).count() >= WAITING_MAX {
             return Err(OrderError::TooMany);
         }
-        let page = page(gateway, write, now);
+        let page = Page { reason: reason.to_owned(), ..page(gateway, write, now) };
         self.keep(page.clone()).map_err(OrderError::Disk)?;
         Ok(page)
     }
@@ -183,10 +188,17 @@ impl Book {
         sent.collect()
     }
 
-    /// The newest, first.
-    pub fn newest(&self, gateway: Option<&str>, most: usize) -> Vec<Page> {
-        let of = |page: &&Page| gateway.is_none_or(|gateway| gateway == page.gateway);
+    /// The newest, first, of the gateways that are wanted.
+    pub fn newest(&self, wanted: impl Fn(&str) -> bool, most: usize) -> Vec<Page> {
+        let of = |page: &&Page| wanted(&page.gateway);
         self.pages.list.iter().rev().filter(of).take(most).cloned().collect()
+    }
+
+    /// The newest for one output.
+    pub fn last(&self, gateway: &GatewayId, device: &str, point: &str) -> Option<Page> {
+        let of =
+            |page: &&Page| page.gateway == gateway.as_str() && page.device == device && page.point == point;
+        self.pages.list.iter().rev().find(of).cloned()
     }
 }
 
@@ -232,6 +244,7 @@ impl Page {
             value: self.value,
             by: self.by.clone(),
             expires_ms: self.expires_ms,
+            for_s: self.for_s,
         }
     }
 
@@ -250,11 +263,16 @@ impl Page {
             device: self.device,
             point: self.point,
             value: self.value,
+            own: self.by.strip_prefix("gateway: ").map(in_words),
             by: self.by,
+            reason: self.reason,
+            for_s: (self.for_s > 0).then_some(self.for_s),
             state,
+            sentence: in_words(&self.detail),
             detail: self.detail,
             read_back: self.read_back,
             at: presenter.time(Timestamp(self.at_ms)),
+            expires: (self.expires_ms > 0).then(|| presenter.time(Timestamp(self.expires_ms))),
             ended: self.ended_ms.map(|at| presenter.time(Timestamp(at))),
         }
     }
@@ -262,13 +280,13 @@ impl Page {
 
 /// The order as the gateway gets it; it expires by the centre's clock, 60 s from now unless it says otherwise.
 pub fn order(wanted: &NewCommand, now: Timestamp) -> WriteCommand {
-    let NewCommand { id, gateway: _, device, point, value, by, within_s } = wanted.clone();
+    let NewCommand { id, device, point, value, by, within_s, for_s, .. } = wanted.clone();
     let expires_ms = now.0 + i64::from(within_s.unwrap_or(60)) * 1_000;
-    WriteCommand { id, device, point, value, by, expires_ms }
+    WriteCommand { id, device, point, value, by, expires_ms, for_s: for_s.unwrap_or(0) }
 }
 
 fn page(gateway: &GatewayId, write: WriteCommand, now: Timestamp) -> Page {
-    let WriteCommand { id, device, point, value, by, expires_ms } = write;
+    let WriteCommand { id, device, point, value, by, expires_ms, for_s } = write;
     Page {
         id,
         gateway: gateway.to_string(),
@@ -276,6 +294,8 @@ fn page(gateway: &GatewayId, write: WriteCommand, now: Timestamp) -> Page {
         point,
         value,
         by,
+        reason: String::new(),
+        for_s,
         at_ms: now.0,
         expires_ms,
         outcome: String::new(),
@@ -298,7 +318,7 @@ mod tests {
 
     fn write(id: &str) -> WriteCommand {
         let (device, point, by) = ("relay".to_owned(), "relay_1".to_owned(), "王".to_owned());
-        WriteCommand { id: id.to_owned(), device, point, value: 1.0, by, expires_ms: 1_000 }
+        WriteCommand { id: id.to_owned(), device, point, value: 1.0, by, expires_ms: 1_000, for_s: 0 }
     }
 
     #[test]
@@ -308,10 +328,11 @@ mod tests {
         let gateway = GatewayId::new("gw-1").expect("an id");
         let mut book = Book::open(path.clone()).expect("a book");
         for id in ["a", "b"] {
-            book.order(&gateway, write(id), Timestamp(5)).expect("kept");
+            book.order(&gateway, write(id), "why", Timestamp(5)).expect("kept");
         }
-        let again =
-            book.order(&gateway, WriteCommand { value: 0.0, ..write("a") }, Timestamp(9)).expect("known");
+        let again = book
+            .order(&gateway, WriteCommand { value: 0.0, ..write("a") }, "why", Timestamp(9))
+            .expect("known");
         assert_eq!((again.value, again.at_ms), (1.0, 5), "the first order with an id counts");
         let detail = "read back".to_owned();
         let result = |outcome| CommandResult {
@@ -323,17 +344,17 @@ mod tests {
         };
         book.result(&gateway, result(Outcome::Done), Timestamp(8)).expect("kept");
         book.result(&gateway, result(Outcome::Failed), Timestamp(9)).expect("known");
-        let pages = book.newest(None, 9);
+        let pages = book.newest(|_| true, 9);
         assert_eq!(pages.iter().map(|p| p.outcome.as_str()).collect::<Vec<_>>(), ["", "done"]);
         drop(book);
         let mut text = std::fs::read(&path).expect("a file");
         text.extend(b"{\"id\":\"torn");
         std::fs::write(&path, text).expect("written");
         let mut book = Book::open(path.clone()).expect("a book");
-        assert_eq!(book.newest(None, 9), pages);
+        assert_eq!(book.newest(|_| true, 9), pages);
         let mut pending = |now| book.pending(Some(&gateway), Timestamp(now)).len();
         assert_eq!((pending(1_000), pending(1_001)), (1, 0), "what has expired is not sent any more");
-        assert_eq!(book.newest(Some("gw-2"), 9), []);
+        assert_eq!(book.newest(|gateway| gateway == "gw-2", 9), []);
     }
     #[test]
     fn a_command_that_nobody_answers_is_sent_every_five_seconds_until_it_expires() {
@@ -341,8 +362,8 @@ mod tests {
         let gateway = GatewayId::new("gw-1").expect("an id");
         let mut book = Book::open(folder.path().join("commands.jsonl")).expect("a book");
         let order = |id: &str| WriteCommand { expires_ms: 12_000, ..write(id) };
-        book.order(&gateway, order("a"), Timestamp(1_000)).expect("kept");
-        book.order(&gateway, order("b"), Timestamp(1_000)).expect("kept");
+        book.order(&gateway, order("a"), "why", Timestamp(1_000)).expect("kept");
+        book.order(&gateway, order("b"), "why", Timestamp(1_000)).expect("kept");
         assert_eq!(book.pending(Some(&gateway), Timestamp(1_000)).len(), 2);
         let sent = |book: &mut Book, now| -> Vec<String> {
             book.overdue(Timestamp(now)).into_iter().map(|(_, write)| write.id).collect()
@@ -364,11 +385,11 @@ mod tests {
         let (one, other) = (GatewayId::new("gw-1").expect("an id"), GatewayId::new("gw-2").expect("an id"));
         let mut book = Book::open(folder.path().join("commands.jsonl")).expect("a book");
         for n in 0..WAITING_MAX {
-            book.order(&one, write(&format!("c-{n}")), Timestamp(5)).expect("kept");
+            book.order(&one, write(&format!("c-{n}")), "why", Timestamp(5)).expect("kept");
         }
-        assert!(matches!(book.order(&one, write("more"), Timestamp(6)), Err(OrderError::TooMany)));
-        book.order(&one, write("c-0"), Timestamp(6)).expect("it is known");
-        book.order(&other, write("more"), Timestamp(6)).expect("another gateway's");
-        book.order(&one, write("more"), Timestamp(1_001)).expect("those before it have expired");
+        assert!(matches!(book.order(&one, write("more"), "why", Timestamp(6)), Err(OrderError::TooMany)));
+        book.order(&one, write("c-0"), "why", Timestamp(6)).expect("it is known");
+        book.order(&other, write("more"), "why", Timestamp(6)).expect("another gateway's");
+        book.order(&one, write("more"), "why", Timestamp(1_001)).expect("those before it have expired");
     }
 }

@@ -10,7 +10,7 @@ use crate::admit::Ask;
 
 /// What the centre listens to.
 pub fn subscriptions() -> Vec<(String, Qos)> {
-    let kinds = [Kind::Up, Kind::Manifest, Kind::State, Kind::Result];
+    let kinds = [Kind::Up, Kind::Manifest, Kind::State, Kind::Result, Kind::Outputs];
     kinds.map(|kind| (sitian_wire::topic::filter_all(kind), Qos::AtLeastOnce)).to_vec()
 }
 

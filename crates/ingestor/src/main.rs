@@ -8,6 +8,7 @@ mod compaction;
 mod complaints;
 mod ledger;
 mod link;
+mod outputs;
 mod parts;
 mod quarantine;
 mod run;

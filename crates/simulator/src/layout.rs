@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use anyhow::{Context, Result, anyhow};
 use sitian_model::ConfigFault;
@@ -36,6 +37,38 @@ const WATER: &[Item] = &[
     ("level-1", "蓄水池 液位", "蓄水池", "qdy30a", false),
 ];
 
+/// The one base whose outputs can be switched, and with what.
+const SWITCHED: &str = "dangzhai-01";
+const SWITCHES: &[Item] = &[("relay-1", "水泵房 继电器", "蓄水池", "waveshare-relay-8", false)];
+/// A valve that salty water closes, a fan, and a pump that only people at the base may start.
+const CONTROL: &str = r#"
+[[control]]
+device = "relay-1"
+point = "relay_1"
+name = "灌溉阀"
+from_centre = true
+safe_without_link_s = 120
+[[control.require]]
+device = "water-1"
+point = "water_ec"
+max = 3000.0
+[[control.require]]
+device = "level-1"
+point = "water_level"
+min = 0.2
+
+[[control]]
+device = "relay-1"
+point = "relay_2"
+name = "1号棚 风机"
+from_centre = true
+
+[[control]]
+device = "relay-1"
+point = "relay_3"
+name = "补水泵"
+"#;
+
 /// How a station is reached.
 pub enum Access {
     /// Modbus TCP on this loopback port.
@@ -56,11 +89,14 @@ pub fn stations(
     for base in territory.nodes().filter(|node| node.level == Level::Base) {
         for gateway in &base.gateways {
             let index = stations.len();
-            let kit: Vec<&Item> = if index % 3 == 2 || gateway.as_str().starts_with("hongshui") {
+            let mut kit: Vec<&Item> = if index % 3 == 2 || gateway.as_str().starts_with("hongshui") {
                 FIELD.iter().chain(WATER).collect()
             } else {
                 GREENHOUSE.iter().chain(WATER).collect()
             };
+            if gateway.as_str() == SWITCHED {
+                kit.extend(SWITCHES);
+            }
             let site = Site {
                 seed: mix(seed ^ hash(gateway.as_str())),
                 longitude: base.longitude,
@@ -86,7 +122,15 @@ fn device(item: &Item, unit: u8, site: &Site, profiles: &HashMap<String, Arc<Pro
     let profile =
         profiles.get(profile).with_context(|| format!("failed to find the built-in profile {profile}"))?;
     let site = Site { greenhouse, ..site.clone() };
-    Ok(Device { id: id.into(), name: name.into(), place: place.into(), unit, profile: profile.clone(), site })
+    Ok(Device {
+        id: id.into(),
+        name: name.into(),
+        place: place.into(),
+        unit,
+        profile: profile.clone(),
+        site,
+        coils: AtomicU32::new(0),
+    })
 }
 
 fn profiles() -> Result<HashMap<String, Arc<Profile>>> {
@@ -124,6 +168,12 @@ pub fn configuration(station: &Station, access: &Access, folder: &Path, mqtt: (&
             "\n[[device]]\nid = \"{}\"\nname = \"{}\"\nplace = \"{}\"\nbus = \"line-1\"\nprofile = \"{}\"\nunit = {}\ninterval_s = {interval_s}",
             device.id, device.name, device.place, device.profile.id, device.unit
         );
+        if SWITCHES.iter().any(|(id, ..)| *id == device.id) {
+            text.push_str("points = [\"relay_1\", \"relay_2\", \"relay_3\"]\n");
+        }
+    }
+    if station.gateway == SWITCHED {
+        text.push_str(CONTROL);
     }
     text
 }

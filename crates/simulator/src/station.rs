@@ -2,15 +2,21 @@
 //! transport.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sitian_profile::{Context, Function, PreRead, Profile, ProfilePoint, encode};
 
 use crate::incident::SCRIPT;
 use crate::weather::{Site, Weather, hash, mix, unit};
 
-/// Illegal data address and illegal function, as Modbus exception codes.
 /// Modbus function 16.
 pub const WRITE_REGISTERS: u8 = 16;
+/// Modbus functions 1 and 5.
+const READ_COILS: u8 = 1;
+const WRITE_COIL: u8 = 5;
+/// What function 5 writes to switch on.
+const COIL_ON: u16 = 0xFF00;
+/// Illegal data address and illegal function, as Modbus exception codes.
 const ILLEGAL_FUNCTION: u8 = 1;
 const ILLEGAL_ADDRESS: u8 = 2;
 
@@ -28,6 +34,8 @@ pub struct Device {
     pub profile: Arc<Profile>,
     /// The air and soil around it.
     pub site: Site,
+    /// Its coils, bit by bit: what is switched on, as long as the field runs.
+    pub coils: AtomicU32,
 }
 
 /// All devices of one base, on one bus.
@@ -68,6 +76,9 @@ impl Station {
         }
         let [code, a, b, c, d] = *pdu else { return Some(vec![pdu.first()? | 0x80, ILLEGAL_FUNCTION]) };
         let (address, count) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        if matches!(code, READ_COILS | WRITE_COIL) {
+            return Some(device.switch(code, address, count).unwrap_or(vec![code | 0x80, ILLEGAL_ADDRESS]));
+        }
         let function = [Function::Holding, Function::Input].into_iter().find(|f| f.code() == code);
         let Some(function) = function else { return Some(vec![code | 0x80, ILLEGAL_FUNCTION]) };
         let Some(registers) = self.registers(device, function, address, count, unix_ms) else {
@@ -139,6 +150,36 @@ impl Station {
         let slot = (unix_ms / 600_000) as u64;
         let draw = unit(mix(device.site.seed ^ hash(&device.id) ^ slot.rotate_left(32)));
         draw < 0.01 && unix_ms % 600_000 < 180_000
+    }
+}
+
+impl Device {
+    /// Reads `count` coils, or writes one; `None` if they are not there.
+    fn switch(&self, code: u8, address: u16, count: u16) -> Option<Vec<u8>> {
+        let is_there = |at: u16| {
+            let coils = self.profile.points.iter().filter(|point| point.function == Function::Coils);
+            at < 32 && coils.clone().any(|point| point.address == at)
+        };
+        if code == WRITE_COIL {
+            let bit = 1u32.checked_shl(address.into()).filter(|_| is_there(address))?;
+            if count == COIL_ON {
+                self.coils.fetch_or(bit, Ordering::Relaxed);
+            } else {
+                self.coils.fetch_and(!bit, Ordering::Relaxed);
+            }
+            let ([a, b], [c, d]) = (address.to_be_bytes(), count.to_be_bytes());
+            return Some(vec![code, a, b, c, d]);
+        }
+        let end = address.checked_add(count).filter(|_| count > 0)?;
+        if !(address..end).all(is_there) {
+            return None;
+        }
+        let bits = self.coils.load(Ordering::Relaxed) >> address;
+        let bytes = usize::from(count).div_ceil(8);
+        let mask = u32::MAX >> (32 - u32::from(count).min(32));
+        let mut answer = vec![code, bytes as u8];
+        answer.extend(&(bits & mask).to_le_bytes()[..bytes]);
+        Some(answer)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::fault::{DecodeError, known_version, malformed, parse};
 use crate::proto;
 
 const BYTES_MAX: usize = 4_096;
-const NAME_BYTES_MAX: usize = 64;
+pub(crate) const NAME_BYTES_MAX: usize = 64;
 const BY_BYTES_MAX: usize = 128;
 const DETAIL_BYTES_MAX: usize = 512;
 
@@ -25,6 +25,8 @@ pub struct WriteCommand {
     pub by: String,
     /// Unix milliseconds after which it must not be executed; 0: never.
     pub expires_ms: i64,
+    /// Back to the safe value after so many seconds, or sooner; 0: as the gateway is configured.
+    pub for_s: u32,
 }
 
 /// What the centre tells a gateway.
@@ -159,6 +161,7 @@ fn encode_write(write: &WriteCommand) -> proto::WriteCommand {
         value: write.value,
         by: cut(&write.by, BY_BYTES_MAX),
         expires_ms: write.expires_ms,
+        for_s: write.for_s,
     }
 }
 
@@ -173,24 +176,25 @@ fn decode_write(write: proto::WriteCommand) -> Result<WriteCommand, DecodeError>
         value: write.value,
         by: text("by", write.by, BY_BYTES_MAX)?,
         expires_ms: write.expires_ms,
+        for_s: write.for_s,
     })
 }
 
-fn name(what: &str, value: String) -> Result<String, DecodeError> {
+pub(crate) fn name(what: &str, value: String) -> Result<String, DecodeError> {
     if value.is_empty() {
         return Err(malformed(format!("{what} is empty")));
     }
     text(what, value, NAME_BYTES_MAX)
 }
 
-fn text(what: &str, value: String, bytes_max: usize) -> Result<String, DecodeError> {
+pub(crate) fn text(what: &str, value: String, bytes_max: usize) -> Result<String, DecodeError> {
     if value.len() > bytes_max {
         return Err(malformed(format!("{what} has {} bytes, at most {bytes_max} are allowed", value.len())));
     }
     Ok(value)
 }
 
-fn cut(value: &str, bytes_max: usize) -> String {
+pub(crate) fn cut(value: &str, bytes_max: usize) -> String {
     value[..value.floor_char_boundary(bytes_max)].to_owned()
 }
 
@@ -206,6 +210,7 @@ mod tests {
             value: 1.0,
             by: "王".into(),
             expires_ms: 5,
+            for_s: 600,
         }
     }
 

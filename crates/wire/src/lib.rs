@@ -107,6 +107,7 @@ mod body;
 mod control;
 mod fault;
 mod manifest;
+mod outputs;
 mod record;
 mod runs;
 mod state;
@@ -121,6 +122,9 @@ pub use control::{
 };
 pub use fault::{Declared, DecodeError};
 pub use manifest::{DEVICES_MAX, POINTS_MAX, decode_manifest, encode_manifest};
+pub use outputs::{
+    Holds, OUTPUTS_MAX, Output, Outputs, REQUIREMENTS_MAX, Requirement, decode_outputs, encode_outputs,
+};
 pub use record::{READINGS_MAX, RECORD_BYTES_MAX, RECORD_BYTES_MIN, decode_record, encode_record};
 pub use state::{State, decode_state, encode_state};
 pub use topic::Topic;

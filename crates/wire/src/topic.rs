@@ -24,6 +24,8 @@ pub enum Topic {
     Command(GatewayId),
     /// Results of commands, gateway to centre.
     Result(GatewayId),
+    /// What a gateway can switch and how it stands, retained.
+    Outputs(GatewayId),
     /// Alerts of one base, from the centre to whoever listens.
     Alert(BaseId),
 }
@@ -43,12 +45,14 @@ pub enum Kind {
     Command,
     /// See [`Topic::Result`].
     Result,
+    /// See [`Topic::Outputs`].
+    Outputs,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Up, Self::Ack, Self::State, Self::Manifest, Self::Command, Self::Result];
+    pub const ALL: [Self; 7] =
+        [Self::Up, Self::Ack, Self::State, Self::Manifest, Self::Command, Self::Result, Self::Outputs];
 
     /// The last level of the topic.
     pub fn word(self) -> &'static str {
@@ -59,6 +63,7 @@ impl Kind {
             Self::Manifest => "manifest",
             Self::Command => "command",
             Self::Result => "result",
+            Self::Outputs => "outputs",
         }
     }
 
@@ -71,6 +76,7 @@ impl Kind {
             Self::Manifest => Topic::Manifest(gateway),
             Self::Command => Topic::Command(gateway),
             Self::Result => Topic::Result(gateway),
+            Self::Outputs => Topic::Outputs(gateway),
         }
     }
 }
@@ -116,6 +122,7 @@ impl fmt::Display for Topic {
             Self::Manifest(gateway) => (gateway, Kind::Manifest),
             Self::Command(gateway) => (gateway, Kind::Command),
             Self::Result(gateway) => (gateway, Kind::Result),
+            Self::Outputs(gateway) => (gateway, Kind::Outputs),
             Self::Alert(base) => return write!(f, "{ALERT_ROOT}{base}"),
         };
         write!(f, "{ROOT}{gateway}/{}", kind.word())

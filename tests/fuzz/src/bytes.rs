@@ -30,6 +30,15 @@ pub fn wire(data: &[u8]) {
     if let Ok(state) = decode_state(data) {
         assert_eq!(decode_state(&encode_state(&state)).as_ref(), Ok(&state));
     }
+    if let Ok(command) = decode_command(data) {
+        assert_eq!(decode_command(&encode_command(&command)), Ok(command));
+    }
+    if let Ok(result) = decode_result(data) {
+        assert_eq!(decode_result(&encode_result(&result)), Ok(result));
+    }
+    if let Ok(outputs) = decode_outputs(data) {
+        assert_eq!(decode_outputs(&encode_outputs(&outputs)), Ok(outputs));
+    }
     let _ = std::str::from_utf8(data).map(Topic::parse);
 }
 
@@ -42,7 +51,43 @@ pub(crate) fn wire_seeds() -> Vec<Vec<u8>> {
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
             .collect()
     };
-    files(folder).into_iter().map(|text| bytes(digits(text))).collect()
+    let kept = files(folder).into_iter().map(|text| bytes(digits(text)));
+    kept.chain([encode_command(&CommandMessage::Write(write())), encode_outputs(&outputs())]).collect()
+}
+
+fn write() -> WriteCommand {
+    let (id, device, point) = ("c-1".to_owned(), "relay-1".to_owned(), "relay_1".to_owned());
+    WriteCommand { id, device, point, value: 1.0, by: "王".to_owned(), expires_ms: 60_000, for_s: 600 }
+}
+
+fn outputs() -> Outputs {
+    let WriteCommand { device, point, .. } = write();
+    let (min, max) = (Some(0.5), None);
+    let level = Requirement {
+        device: "level-1".to_owned(),
+        point: "water_level".to_owned(),
+        min,
+        max,
+        holds: Holds::Below,
+    };
+    let output = Output {
+        device,
+        read: point.clone(),
+        point,
+        name: "阀".to_owned(),
+        measurement: "contact".to_owned(),
+        unit: String::new(),
+        min: 0.0,
+        max: 1.0,
+        safe: 0.0,
+        on_max_s: 600,
+        from_centre: true,
+        safe_without_link_s: 0,
+        away: true,
+        until_ms: Some(1),
+        requirements: vec![level],
+    };
+    Outputs { at_ms: 1, outputs: vec![output] }
 }
 
 /// The text of every file of a folder, subfolders apart.

@@ -57,7 +57,7 @@ fn start_with(folder: &Path, port: u16, mqtt: u16) -> Program {
         "[gateway]\nid = \"dangzhai-01\"\n[profiles]\ndirectory = \"profiles\"\n[mqtt]\nport = {mqtt}\n\
          [[bus]]\nname = \"b\"\nkind = \"tcp\"\nhost = \"127.0.0.1\"\nport = {port}\n\
          [[device]]\nid = \"v\"\nbus = \"b\"\nprofile = \"test-valve\"\ninterval_s = 0.2\n\
-         [[control]]\ndevice = \"v\"\npoint = \"valve_2\"\nfrom_centre = true\n\
+         [[control]]\ndevice = \"v\"\npoint = \"valve_2\"\nname = \"阀二\"\nfrom_centre = true\n\
          [[control]]\ndevice = \"v\"\npoint = \"valve\"\n\
          [[control.require]]\ndevice = \"v\"\npoint = \"pressure\"\nmax = 500\n"
     );
@@ -172,7 +172,31 @@ fn the_centre_commands_only_what_the_gateway_lets_it_and_keeps_what_came_of_it()
         assert_eq!(page["state"], "refused", "{page}");
         assert!(page["detail"].as_str().is_some_and(|detail| detail.contains(reason)), "{page}");
     }
+    // What the gateway has told of its outputs: how they stand, when they go back, what holds them.
+    let outputs = ingestor.url("bases/dangzhai-01/outputs");
+    let output = |point: &str| -> Option<Value> {
+        get(&outputs)?["items"].as_array()?.iter().find(|item| item["point"] == point).cloned()
+    };
+    let limited = json!({"id": "limited", "gateway": "dangzhai-01", "device": "v", "point": "valve_2", "value": 5.0, "by": "tester", "reason": "a test", "for_s": 2});
+    post(&url, &limited).expect("taken");
+    let back = wait_for("its time being over", 30, || {
+        output("valve_2").filter(|item| {
+            item["last"]["own"]["en"] == "its longest time of 2 s is over" && item["away"] == false
+        })
+    });
+    assert_eq!((&back["name"]["zh"], &back["on_max_s"]), (&json!("阀二"), &json!(3600)), "{back}");
+    assert_eq!(found("limited").expect("it is over")["reason"], "a test");
+    let held = wait_for("its condition", 30, || {
+        output("valve").filter(|item| item["conditions"][0]["holds"] == "yes")
+    });
+    assert_eq!(
+        (&held["from_centre"], &held["conditions"][0]["max"]),
+        (&json!(false), &json!(500.0)),
+        "{held}"
+    );
     // A gateway that is away gets the command when it is back; what it did at its start is told too.
+    post(&url, &order("away", "valve_2", 22.0)).expect("taken");
+    wait_for("the valve being away from safety", 30, || found("away"));
     gateway.kill();
     post(&url, &order("later", "valve_2", 44.0)).expect("taken");
     let _gateway = start_with(folder, port, ingestor.mqtt);

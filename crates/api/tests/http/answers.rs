@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{get, leave_after_head, send};
-use crate::world::{POINT, Served, served};
+use crate::world::{POINT, Served, served, valve};
 
 #[tokio::test]
 async fn every_route_answers() {
@@ -78,9 +78,16 @@ async fn check(served: &Served, target: &str, pointer: &str, expected: &Value) {
 #[tokio::test]
 async fn incidents_gaps_and_the_ledger_answer() {
     let served = served().await;
+    *served.world.valve.lock().unwrap() = Some(valve(false));
     let point = format!("/api/v1/points/{POINT}");
     for (target, pointer, expected) in [
         ("/api/v1/commands?gateway=gw-1&limit=1".to_owned(), "/items/0/state", json!("pending")),
+        (
+            "/api/v1/commands?scope=zhangye".to_owned(),
+            "/items/0/expires",
+            json!("2026-05-04T06:31:00.000+08:00"),
+        ),
+        ("/api/v1/bases/base-1/outputs".to_owned(), "/items/0/conditions/0/holds", json!("yes")),
         ("/api/v1/incidents?scope=zhangye&limit=5".to_owned(), "/items/0/kind", json!("clone")),
         ("/api/v1/incidents?from=2026-05-05T00:00:00Z".to_owned(), "/items/0", json!(null)),
         ("/api/v1/incidents?cursor=3".to_owned(), "/items/0", json!(null)),
@@ -247,6 +254,12 @@ async fn a_command_is_taken_only_if_it_says_everything_and_is_told_back() {
     for (body, status) in [
         (good.clone(), 200),
         (with("within_s", json!(3_600)), 200),
+        (with("reason", json!("土壤偏干")), 200),
+        (with("reason", json!("长".repeat(201))), 400),
+        (with("reason", json!("two\nlines")), 400),
+        (with("for_s", json!(600)), 200),
+        (with("for_s", json!(0)), 400),
+        (with("for_s", json!(86_401)), 400),
         (with("gateway", json!("gw-9")), 404),
         (with("id", json!("")), 400),
         (with("id", json!("a b")), 400),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::client::{Events, get};
-use crate::world::{POINT, Served, served, served_with};
+use crate::world::{POINT, Served, served, served_with, valve};
 
 const ALERTS: &str = "/api/v1/streams/alerts";
 
@@ -131,6 +131,26 @@ async fn the_live_stream_of_a_base_shows_all_and_then_what_is_new() {
     served.happen("base-2");
     served.happen("base-1");
     assert_eq!(events.named("alert").await.id, Some(2));
+}
+
+#[tokio::test]
+async fn the_live_stream_of_a_base_tells_how_its_outputs_stand_and_only_what_is_new() {
+    let served = served().await;
+    let stands = |away: bool| {
+        *served.world.valve.lock().unwrap() = Some(valve(away));
+        served.live.readings_changed(["base-1"]);
+    };
+    *served.world.valve.lock().unwrap() = Some(valve(false));
+    let mut events = Events::open(served.at, "/api/v1/streams/live?scope=base-1", &[]).await;
+    assert_eq!(events.named("outputs").await.data["items"][0]["away"], json!(false));
+    // A newer value of a condition is a reading and no news of the output.
+    if let Some(valve) = served.world.valve.lock().unwrap().as_mut() {
+        valve.conditions[0].value = Some(12.0);
+    }
+    served.live.readings_changed(["base-1"]);
+    stands(true);
+    let news = events.named("outputs").await.data;
+    assert_eq!((&news["items"][0]["away"], &news["items"][0]["value"]), (&json!(true), &json!(1.0)));
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ const PLACES: [(&str, Level, Option<&str>, &str); 6] = [
 pub struct World {
     pub log: Mutex<Vec<LogEntry>>,
     pub moisture: Mutex<f64>,
+    /// An output of base-1 and base-2, if they have one.
+    pub valve: Mutex<Option<Output>>,
     /// Queries wait here while somebody holds it.
     pub gate: Mutex<()>,
     /// How many have come that far.
@@ -150,6 +152,41 @@ pub fn alert(id: u64, base: &str) -> Alert {
         unit: "%".to_owned(),
         late: false,
         source: "农技站".to_owned(),
+    }
+}
+
+/// A valve that stands so.
+pub fn valve(away: bool) -> Output {
+    Output {
+        gateway: "gw-1".to_owned(),
+        device: "relay-1".to_owned(),
+        point: "relay_1".to_owned(),
+        device_name: "继电器".to_owned(),
+        place: "3号棚".to_owned(),
+        name: Name { zh: "灌溉阀".to_owned(), en: "灌溉阀".to_owned() },
+        unit: String::new(),
+        min: 0.0,
+        max: 1.0,
+        safe: 0.0,
+        on_max_s: Some(600),
+        from_centre: true,
+        safe_without_link_s: None,
+        value: Some(f64::from(u8::from(away))),
+        value_at: Some(time(0)),
+        away,
+        until: away.then(|| time(600_000)),
+        conditions: vec![Condition {
+            point: POINT.to_owned(),
+            device_name: "3号棚 土壤".to_owned(),
+            name: Name::default(),
+            unit: "%".to_owned(),
+            min: None,
+            max: Some(40.0),
+            value: Some(11.5),
+            holds: Holds::Yes,
+        }],
+        told_at: time(0),
+        last: None,
     }
 }
 
@@ -516,7 +553,7 @@ impl Backend for World {
     }
 
     fn command(&self, command: &NewCommand) -> Result<Command, BackendError> {
-        let NewCommand { id, gateway, device, point, value, by, within_s } = command.clone();
+        let NewCommand { id, gateway, device, point, value, by, reason, for_s, within_s } = command.clone();
         if gateway != "gw-1" {
             return Err(BackendError::NotFound("gateway"));
         }
@@ -528,19 +565,45 @@ impl Backend for World {
             point,
             value,
             by,
+            reason: reason.unwrap_or_default(),
+            own: None,
+            for_s,
             state: CommandState::Pending,
             detail: String::new(),
+            sentence: Name::default(),
             read_back: None,
             at: time(0),
+            expires: Some(time(60_000)),
             ended: None,
         })
     }
 
-    fn commands(&self, gateway: Option<&str>, limit: usize) -> Result<Vec<Command>, BackendError> {
+    fn base_outputs(&self, id: &str) -> Result<Vec<Output>, BackendError> {
+        self.base(id)?;
+        Ok(Vec::from_iter(self.valve.lock().unwrap().clone()))
+    }
+
+    fn commands(
+        &self,
+        gateway: Option<&str>,
+        scope: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Command>, BackendError> {
+        scope.map(node).transpose()?;
         let by = "王工".to_owned();
         let (device, point) = ("relay-1".to_owned(), "relay_1".to_owned());
         let gateway = gateway.unwrap_or("gw-1").to_owned();
-        let new = NewCommand { id: "c".into(), gateway, device, point, value: 1.0, by, within_s: Some(60) };
+        let new = NewCommand {
+            id: "c".into(),
+            gateway,
+            device,
+            point,
+            value: 1.0,
+            by,
+            reason: None,
+            for_s: None,
+            within_s: Some(60),
+        };
         self.command(&new).map(|command| vec![command; limit.min(1)])
     }
 

@@ -26,6 +26,7 @@ function answer(url: URL): unknown {
   if (what === "completeness" && node(q.get("scope") ?? "")) return { window_ms: 3_600_000, items: [ledger(q.get("scope")!, q.get("from")!, q.get("to")!)] };
   if (what === "bases" && node(id)?.level === "base") {
     if (more === "points") return { items: points.filter((p) => p.base === id).map(({ kind, seed, base, ...point }) => point) };
+    if (more === "outputs") return { at, items: [] };
     if (more === "latest") return { at, items: latest(id, q.get("sparkline") === "true") };
     return { node: node(id), breadcrumb: path(id), rollup: rollup(id), gateways: gateways(id) };
   }

@@ -4,6 +4,7 @@ import App from "./App.vue";
 import NodePage from "./pages/NodePage.vue";
 import "./style/tokens.css";
 import "./style/page.css";
+import "./style/ask.css";
 
 const router = createRouter({
   history: createWebHistory(),

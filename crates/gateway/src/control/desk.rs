@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use sitian_poll::{Failure, Sample, WriteDone, WriteOrder};
-use sitian_wire::CommandMessage;
+use sitian_wire::{CommandMessage, Outputs};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
@@ -16,6 +16,9 @@ use super::{Command, Control, Order, Outcome, Output, State};
 
 /// Orders from the door that wait for the desk.
 const ORDERS_MAX: usize = 16;
+
+/// The centre is told of outputs at most this often.
+const LOOK_MS: u64 = 1_000;
 
 /// What woke the desk.
 pub enum Event {
@@ -32,6 +35,9 @@ pub struct Desk {
     orders: mpsc::Receiver<(Order, oneshot::Sender<Outcome>)>,
     buses: Vec<mpsc::Sender<WriteOrder>>,
     waiting: BTreeMap<String, Vec<oneshot::Sender<Outcome>>>,
+    /// What the centre knows of the outputs, and when to look for something new; `None` without a link.
+    told: Option<Vec<sitian_wire::Output>>,
+    look_ms: Option<u64>,
 }
 
 impl Desk {
@@ -47,7 +53,7 @@ impl Desk {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
         tokio::spawn(door::serve(folder.to_owned(), sender));
         let control = Control::new(outputs, found.entries, found.whole, now, wall_ms);
-        Ok(Self { control, journal, orders, buses, waiting: BTreeMap::new() })
+        Ok(Self { control, journal, orders, buses, waiting: BTreeMap::new(), told: None, look_ms: None })
     }
 
     /// Waits for something. May be dropped half-way.
@@ -61,7 +67,8 @@ impl Desk {
 
     /// When [`Desk::work`] has to be called, at the latest.
     pub fn due_ms(&self) -> Option<u64> {
-        self.control.poll_timeout()
+        let look_ms = self.look_ms.filter(|_| self.control.has_outputs());
+        self.control.poll_timeout().into_iter().chain(look_ms).min()
     }
 
     /// What [`Desk::next`] returned.
@@ -120,6 +127,31 @@ impl Desk {
     /// The link to the centre is up or down.
     pub fn handle_link(&mut self, up: bool, now: u64) {
         self.control.handle_link(up, now);
+        self.told = None;
+        self.look_ms = up.then_some(now);
+    }
+
+    /// How the outputs stand, if the centre does not know it yet.
+    pub fn news(&mut self, now: u64, wall_ms: i64) -> Option<Outputs> {
+        if self.look_ms.is_none_or(|due| now < due) {
+            return None;
+        }
+        self.look_ms = Some(now + LOOK_MS);
+        let outputs = self.control.outputs(now);
+        if self.told.as_ref() == Some(&outputs) {
+            return None;
+        }
+        self.told = Some(outputs.clone());
+        let by_the_wall = |mut output: sitian_wire::Output| {
+            output.until_ms = output.until_ms.map(|until| wall_ms + until - now as i64);
+            output
+        };
+        Some(Outputs { at_ms: wall_ms, outputs: outputs.into_iter().map(by_the_wall).collect() })
+    }
+
+    /// The centre was not told after all.
+    pub fn not_told(&mut self) {
+        self.told = None;
     }
 
     /// A bus has done what it could.

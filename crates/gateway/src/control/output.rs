@@ -12,6 +12,10 @@ use super::State;
 pub struct Output {
     pub device: String,
     pub point: String,
+    /// What people call it; may be empty.
+    pub label: String,
+    /// The configuration speaks of it: the centre is told.
+    pub shown: bool,
     /// Position of its bus, and of the device on it.
     pub bus: usize,
     pub position: usize,

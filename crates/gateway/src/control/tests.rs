@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sitian_model::Quality;
 use sitian_poll::{Failure, Values};
 use sitian_profile::{Catalogue, Profile, builtin, catalogue_text};
+use sitian_wire::Holds;
 
 use super::*;
 
@@ -19,6 +20,8 @@ fn relay() -> Output {
     Output {
         device: "relay".to_owned(),
         point: "relay_1".to_owned(),
+        label: "阀".to_owned(),
+        shown: true,
         bus: 0,
         position: 0,
         unit: 1,
@@ -48,6 +51,7 @@ fn order(id: &str, value: f64) -> Order {
         by: "somebody".to_owned(),
         centre: true,
         expires_ms: 0,
+        for_s: 0,
     }
 }
 
@@ -389,4 +393,41 @@ fn other_outputs_take_over_what_is_known_of_an_output_and_its_preconditions() {
     world.control.handle_sample(&Sample { point: 2, value: Some(0.1), quality: Quality::Good }, world.now);
     world.work();
     assert_eq!(world.written.last().map(|written| written.1), Some(false), "and its loss ends the order");
+}
+
+#[test]
+fn an_order_may_ask_for_less_time_than_its_output_allows_and_never_gets_more() {
+    for (for_s, end) in [(0, 600_000), (60, 60_000), (600, 600_000), (9_000, 600_000)] {
+        let mut world = World::new(relay(), Vec::new());
+        world.level(1.0);
+        world.order(Order { for_s, ..order("a", 1.0) });
+        world.until(700_000);
+        assert_eq!(world.written, [(0, true), (end, false)], "{for_s}");
+        let by = |entry: &Entry| matches!(entry, Entry::Ended(o) if o.order.by.contains(&format!("{} s is over", end / 1_000)));
+        assert!(world.disk.iter().any(by), "{for_s}: {:?}", world.disk);
+    }
+}
+
+#[test]
+fn the_centre_is_told_how_outputs_stand_and_which_of_their_conditions_hold() {
+    let mut world = World::new(relay(), Vec::new());
+    let told = |world: &World| {
+        let output = world.control.outputs(world.now).remove(0);
+        (output.away, output.until_ms, output.requirements[0].holds)
+    };
+    assert_eq!(told(&world), (false, None, Holds::Unknown));
+    world.level(0.3);
+    assert_eq!(told(&world), (false, None, Holds::Below));
+    world.level(1.0);
+    world.order(Order { for_s: 60, ..order("a", 1.0) });
+    assert_eq!(told(&world), (true, Some(60_000), Holds::Yes));
+    world.until(60_000);
+    assert_eq!(told(&world), (false, None, Holds::Yes));
+    world.now = 100_000;
+    assert_eq!(told(&world), (false, None, Holds::Unknown), "an old value says nothing");
+    let output = world.control.outputs(0).remove(0);
+    assert_eq!((output.name.as_str(), output.read.as_str(), output.on_max_s), ("阀", "relay_1", 600));
+    assert_eq!((output.requirements[0].min, output.requirements[0].max), (Some(0.5), None));
+    let hidden = World::new(Output { shown: false, ..relay() }, Vec::new());
+    assert_eq!(hidden.control.outputs(0), [], "the configuration does not speak of it");
 }

@@ -30,6 +30,8 @@ impl Judge<'_> {
                     "say everything about an output in one [[control]]",
                 );
             }
+            outputs[at].label.clone_from(&section.name);
+            outputs[at].shown = true;
             outputs[at].from_centre = section.from_centre;
             outputs[at].link_loss_ms = u64::from(section.safe_without_link_s) * 1_000;
             outputs[at].requires = self.requires(&place, section, manifest);
@@ -93,6 +95,8 @@ fn on_bus((at, bus): (usize, &PlannedBus)) -> Vec<Output> {
             outputs.push(Output {
                 device: id.to_string(),
                 point: point.key.to_string(),
+                label: String::new(),
+                shown: false,
                 bus: at,
                 position,
                 unit: device.unit,

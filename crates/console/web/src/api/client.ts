@@ -1,6 +1,6 @@
 // One function per question the console asks.
 
-import type { Aggregates, Alert, BasePage, Incident, Latest, LedgerEntry, Node, Point, Problem, Rollup, Rule } from "./view";
+import type { Aggregates, Alert, BasePage, Command, Incident, Latest, LedgerEntry, NewCommand, Node, Output, Point, Problem, Rollup, Rule } from "./view";
 
 const ROOT = "/api/v1";
 const TIMEOUT_MS = 15_000;
@@ -49,6 +49,13 @@ export const completeness = (scope: string, from: Date, to: Date) =>
 
 export const openAlerts = (scope: string) => ask<{ items: Alert[]; log_cursor: string }>(`/alerts?${query({ scope, phase: "open", limit: 500 })}`);
 export const allAlerts = (scope: string) => ask<{ items: Alert[] }>(`/alerts?${query({ scope, limit: 500 })}`);
+
+export const outputs = (baseId: string) => ask<Snapshot<Output>>(`/bases/${segment(baseId)}/outputs`);
+export const commands = (scope: string, limit: number) => ask<{ items: Command[] }>(`/commands?${query({ scope, limit })}`);
+
+/** The same id again is the same command. */
+export const command = (wanted: NewCommand) =>
+  ask<Command>("/commands", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(wanted) });
 
 export const acknowledge = (id: number, by: string, note: string) =>
   ask<Alert>(`/alerts/${id}/acknowledge`, {

@@ -1,11 +1,12 @@
 // One stream per page. The browser resumes it after a short cut; where it gives up or sleeps, the stream is opened anew
 // after the last alert seen, and `onOpen` tells the page to read the rest again.
 
-import type { Alert, Latest, Rollup } from "./view";
+import type { Alert, Latest, Output, Rollup } from "./view";
 
 export interface Listener {
   onOpen(first: boolean): void;
   onReading(items: Latest[]): void;
+  onOutputs(items: Output[]): void;
   onRollup(items: Rollup[]): void;
   onAlert(alert: Alert): void;
   onDown(): void;
@@ -65,6 +66,7 @@ export class Live {
       if (source.readyState === EventSource.CLOSED) this.retry = window.setTimeout(() => this.open(), RETRY_MS);
     };
     on<{ items: Latest[] }>("reading", (data) => this.listener.onReading(data.items));
+    on<{ items: Output[] }>("outputs", (data) => this.listener.onOutputs(data.items));
     on<{ items: Rollup[] }>("rollup", (data) => this.listener.onRollup(data.items));
     on<Alert>("alert", (data) => this.listener.onAlert(data));
   }

@@ -131,6 +131,58 @@ export interface Incident {
   advice: Name;
 }
 
+export type Holds = "yes" | "unknown" | "below" | "above";
+
+/** A point that has to be within bounds while an output is away from its safe value. */
+export interface Condition { point: string; device_name: string; name: Name; unit: string; min: number | null; max: number | null; value: number | null; holds: Holds }
+
+/** What a gateway can switch or set. */
+export interface Output {
+  gateway: string;
+  device: string;
+  point: string;
+  device_name: string;
+  place: string;
+  name: Name;
+  unit: string;
+  min: number;
+  max: number;
+  safe: number;
+  on_max_s: number | null;
+  from_centre: boolean;
+  safe_without_link_s: number | null;
+  value: number | null;
+  value_at: string | null;
+  /** It may differ from its safe value, until then at most. */
+  away: boolean;
+  until: string | null;
+  conditions: Condition[];
+  told_at: string;
+  last: Command | null;
+}
+
+export interface Command {
+  id: string;
+  gateway: string;
+  device: string;
+  point: string;
+  value: number;
+  by: string;
+  reason: string;
+  /** The gateway's own move to safety, and why. */
+  own: Name | null;
+  for_s: number | null;
+  state: "pending" | "expired" | "done" | "refused" | "failed";
+  detail: string;
+  sentence: Name;
+  read_back: number | null;
+  at: string;
+  expires: string | null;
+  ended: string | null;
+}
+
+export interface NewCommand { id: string; gateway: string; device: string; point: string; value: number; by: string; reason: string; for_s?: number; within_s?: number }
+
 export interface Rule {
   id: string;
   name: Name;

@@ -3,7 +3,7 @@
 import { computed, onScopeDispose, ref, shallowRef, watch, type Ref } from "vue";
 import * as api from "../api/client";
 import { Live } from "../api/live";
-import type { Alert, Latest, Rollup } from "../api/view";
+import type { Alert, Latest, Output, Rollup } from "../api/view";
 import { byUrgency } from "../logic/state";
 import { ring } from "./bell";
 import { setClock, now } from "./clock";
@@ -18,6 +18,7 @@ export interface Extra {
   /** Reads whatever else the page shows; called with every full reading. */
   read?(id: string): Promise<void>;
   onReading?(items: Latest[]): void;
+  onOutputs?(items: Output[]): void;
 }
 
 /** `wanted` empty: the city. */
@@ -91,6 +92,10 @@ export function useScope(wanted: Ref<string>, extra: Extra = {}) {
       onReading: (items) => {
         heard();
         extra.onReading?.(items);
+      },
+      onOutputs: (items) => {
+        heard();
+        extra.onOutputs?.(items);
       },
       onRollup: (items) => {
         heard();
