@@ -21,7 +21,20 @@ const STOREYS: &[(u8, &[&str])] = &[
             "supervision",
         ],
     ),
-    (2, &["fieldbus", "mqtt", "broker", "store-embedded", "api", "console", "settings", "telemetry"]),
+    (
+        2,
+        &[
+            "fieldbus",
+            "mqtt",
+            "broker",
+            "store-embedded",
+            "store-influx",
+            "api",
+            "console",
+            "settings",
+            "telemetry",
+        ],
+    ),
     (3, &["gateway", "ingestor"]),
     (4, &["simulator", "testkit", "xtask"]),
 ];

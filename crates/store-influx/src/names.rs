@@ -1,0 +1,105 @@
+//! What points and epochs are called in an engine that others read too: names instead of numbers, which are this
+//! installation's own and would be given anew if its registry were lost. Knows no server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sitian_model::{Epoch, EpochNo, PointNo};
+
+use crate::line::{self, LineFault};
+
+/// Who a point is, as tags of its series. `gateway`, `device` and `point` together name it for ever; the others may change,
+/// and a new series then goes on where the old one ends. Empty ones are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tags {
+    /// The gateway's id.
+    pub gateway: String,
+    /// The device's id at its gateway.
+    pub device: String,
+    /// The point's key at its device.
+    pub point: String,
+    /// What is measured, as the catalogue calls it.
+    pub measurement: String,
+    /// Unit symbol.
+    pub unit: String,
+    /// The base where the gateway stands.
+    pub base: String,
+    /// The base's city.
+    pub city: String,
+    /// The base's county.
+    pub county: String,
+    /// The base's town.
+    pub town: String,
+}
+
+impl Tags {
+    /// Keys and values, ordered by key: servers take ordered tags quicker.
+    pub(crate) fn all(&self) -> [(&'static str, &str); 9] {
+        [
+            ("base", &self.base),
+            ("city", &self.city),
+            ("county", &self.county),
+            ("device", &self.device),
+            ("gateway", &self.gateway),
+            ("measurement", &self.measurement),
+            ("point", &self.point),
+            ("town", &self.town),
+            ("unit", &self.unit),
+        ]
+    }
+}
+
+/// A point that is known.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) tags: Tags,
+    pub(crate) heading: String,
+}
+
+/// The names in force, shared by writer and readers.
+#[derive(Debug, Default)]
+pub struct Names {
+    points: RwLock<HashMap<PointNo, Arc<Named>>>,
+    epochs: RwLock<Epochs>,
+}
+
+#[derive(Debug, Default)]
+struct Epochs {
+    marks: HashMap<EpochNo, u64>,
+    numbers: HashMap<u64, EpochNo>,
+}
+
+impl Names {
+    /// Names a point, or renames it.
+    ///
+    /// # Errors
+    /// Line protocol has no way to write one of the names; what was known before stays in force.
+    pub fn point(&self, no: PointNo, tags: Tags) -> Result<(), LineFault> {
+        let heading = line::heading(&tags)?;
+        let named = Arc::new(Named { tags, heading });
+        self.points.write().unwrap_or_else(PoisonError::into_inner).insert(no, named);
+        Ok(())
+    }
+
+    /// Makes an epoch known. In the engine it is the first 48 of its 128 random bits, which every engine keeps exactly.
+    pub fn epoch(&self, no: EpochNo, label: Epoch) {
+        let mark = label.0.iter().take(6).fold(0, |mark, byte| mark << 8 | u64::from(*byte));
+        let mut epochs = self.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        epochs.marks.insert(no, mark);
+        epochs.numbers.insert(mark, no);
+    }
+
+    pub(crate) fn of(&self, no: PointNo) -> Option<Arc<Named>> {
+        self.points.read().unwrap_or_else(PoisonError::into_inner).get(&no).cloned()
+    }
+
+    pub(crate) fn mark(&self, no: EpochNo) -> Option<u64> {
+        self.epochs.read().unwrap_or_else(PoisonError::into_inner).marks.get(&no).copied()
+    }
+
+    /// The number of an epoch; 0, which is nobody's, if the registry has forgotten it.
+    pub(crate) fn number(&self, mark: u64) -> EpochNo {
+        let epochs = self.epochs.read().unwrap_or_else(PoisonError::into_inner);
+        epochs.numbers.get(&mark).copied().unwrap_or(EpochNo(0))
+    }
+}

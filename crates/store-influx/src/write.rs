@@ -1,0 +1,171 @@
+//! Writing: rows become lines, lines become compressed requests, and what comes back decides what happens next.
+//!
+//! ```text
+//!  204, 200             stored
+//!  400, 422             some line is refused: halve until it is found; writing the others again changes nothing
+//!  413                  too long: halve
+//!  429, 5xx, no answer  later: wait as long as the server asks, or twice as long as the last time, and try again
+//!  401, 403, 404, …     never: a person has to act
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sitian_model::Row;
+use sitian_series::{AppendError, Refused};
+
+use crate::fault::EngineError;
+use crate::line;
+use crate::names::Names;
+use crate::server::{Answer, Server, words};
+
+/// Most lines of one request.
+pub const LINES_MAX: usize = 5_000;
+
+/// How long a writer tries before it gives its rows back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Attempts at one request, the first included.
+    pub tries: u32,
+    /// The first wait; the next ones are twice as long each.
+    pub first: Duration,
+    /// No wait is longer; a server that asks for a longer one gets it from the caller.
+    pub longest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { tries: 4, first: Duration::from_millis(200), longest: Duration::from_secs(2) }
+    }
+}
+
+/// Writes rows to one server.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    pub(crate) server: Server,
+    pub(crate) names: Arc<Names>,
+    /// Path and parameters of the write API, times in milliseconds.
+    pub(crate) path: String,
+    pub(crate) patience: Patience,
+}
+
+/// Lines of one request, and the row of each.
+#[derive(Debug, Default)]
+struct Lines {
+    text: String,
+    /// Position in what was appended, and where its line ends.
+    rows: Vec<(usize, usize)>,
+}
+
+/// What an answer means.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Stored,
+    Refused(String),
+    TooLong,
+    Later(Option<Duration>),
+    Never,
+}
+
+impl Writer {
+    /// Writes rows; says which ones the server does not take.
+    pub(crate) fn write(&self, rows: &[Row]) -> Result<Vec<Refused>, AppendError> {
+        let (mut lines, mut refused) = (Lines::default(), Vec::new());
+        for (index, row) in rows.iter().enumerate() {
+            if let Err(why) = self.put(&mut lines, index, row) {
+                refused.push(Refused { index, why });
+            }
+            if lines.rows.len() == LINES_MAX {
+                self.send(&lines, 0, lines.rows.len(), &mut refused)?;
+                lines = Lines::default();
+            }
+        }
+        self.send(&lines, 0, lines.rows.len(), &mut refused)?;
+        refused.sort_by_key(|refused| refused.index);
+        Ok(refused)
+    }
+
+    fn put(&self, lines: &mut Lines, index: usize, row: &Row) -> Result<(), String> {
+        let named = self.names.of(row.point).ok_or("its point is not described")?;
+        let mark = self.names.mark(row.epoch).ok_or("its epoch is not described")?;
+        let begin = lines.text.len();
+        if let Err(fault) = line::put(&mut lines.text, &named.heading, mark, row) {
+            lines.text.truncate(begin);
+            return Err(fault.to_string());
+        }
+        lines.rows.push((index, lines.text.len()));
+        Ok(())
+    }
+
+    /// Sends lines `from..to`; halves what is refused until single lines are.
+    fn send(
+        &self,
+        lines: &Lines,
+        from: usize,
+        to: usize,
+        refused: &mut Vec<Refused>,
+    ) -> Result<(), AppendError> {
+        let place = |n: usize| n.checked_sub(1).map_or(0, |n| lines.rows[n].1);
+        let text = &lines.text[place(from)..place(to)];
+        let why = match self.verdict(text)? {
+            Ok(()) => return Ok(()),
+            Err(why) => why,
+        };
+        if to - from == 1 {
+            refused.push(Refused { index: lines.rows[from].0, why });
+            return Ok(());
+        }
+        let middle = from + (to - from) / 2;
+        self.send(lines, from, middle, refused)?;
+        self.send(lines, middle, to, refused)
+    }
+
+    /// Sends a text until it is stored or refused.
+    fn verdict(&self, text: &str) -> Result<Result<(), String>, AppendError> {
+        if text.is_empty() {
+            return Ok(Ok(()));
+        }
+        let (mut wait, mut tries) = (self.patience.first, 0);
+        loop {
+            tries += 1;
+            let (asked, error) = match self.server.post(&self.path, text) {
+                Ok(answer) => match judge(&answer) {
+                    Verdict::Stored => return Ok(Ok(())),
+                    Verdict::Refused(why) => return Ok(Err(why)),
+                    Verdict::TooLong => return Ok(Err("it is too long for the engine".to_owned())),
+                    Verdict::Never => return Err(AppendError::Never(Box::new(self.refusal(&answer)))),
+                    Verdict::Later(asked) => (asked, self.server.busy(answer.status, &answer.text)),
+                },
+                Err(error) => (None, error),
+            };
+            let pause = asked.unwrap_or(wait);
+            if tries >= self.patience.tries || pause > self.patience.longest {
+                let retry_after_ms = asked.and_then(|asked| u64::try_from(asked.as_millis()).ok());
+                return Err(AppendError::Later { retry_after_ms, source: Box::new(error) });
+            }
+            tracing::debug!(%error, pause_ms = pause.as_millis(), "the engine is asked again");
+            // Writers that were refused together do not come back together.
+            std::thread::sleep(pause + pause.mul_f64(fastrand::f64() / 4.0));
+            wait = (wait * 2).min(self.patience.longest);
+        }
+    }
+
+    fn refusal(&self, answer: &Answer) -> EngineError {
+        let remedy = match answer.status {
+            401 | 403 => "give storage.token the right to write there",
+            404 => "make the bucket and the organisation, or correct their names",
+            _ => "see what the engine's own log says",
+        };
+        self.server.unfit(format!("it says {} {}", answer.status, words(&answer.text)), remedy)
+    }
+}
+
+fn judge(answer: &Answer) -> Verdict {
+    match answer.status {
+        200..=299 => Verdict::Stored,
+        400 | 422 => Verdict::Refused(words(&answer.text)),
+        413 => Verdict::TooLong,
+        408 | 429 | 500..=599 => Verdict::Later(answer.retry_after),
+        _ => Verdict::Never,
+    }
+}

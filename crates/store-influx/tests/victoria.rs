@@ -1,0 +1,189 @@
+//! The port on a real VictoriaMetrics (Debian package `victoria-metrics`) passes the contract of the port.
+
+mod real {
+    pub mod running;
+}
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use real::running::Running;
+use sitian_model::{Epoch, EpochNo, PointNo, Row, Span, Timestamp};
+use sitian_series::contract::{Engine, Need, good, suite};
+use sitian_series::{
+    AggregateQuery, Append, AppendError, Cursor, Page, RangeQuery, Refused, Series, SeriesError, Window,
+};
+use sitian_store_influx::{Access, EngineError, Names, Patience, Tags, Victoria, VictoriaReader};
+
+/// The contract's cases play in the first hours of 1970, where this engine does not look; here they play whole days later.
+const LATER_MS: i64 = 20_000 * 86_400_000;
+
+fn later(at: Timestamp) -> Timestamp {
+    Timestamp(at.0.saturating_add(LATER_MS))
+}
+
+fn earlier(at: Timestamp) -> Timestamp {
+    Timestamp(at.0.saturating_sub(LATER_MS))
+}
+
+struct Played {
+    engine: Victoria,
+}
+
+#[derive(Clone)]
+struct PlayedReader {
+    reader: VictoriaReader,
+}
+
+fn access(running: &Running) -> Access {
+    Access { url: running.url(), token: None, timeout: Duration::from_secs(60) }
+}
+
+/// Points 1 to 60 and the highest, which the cases use, as those of a gateway of their own.
+fn names(gateway: &str) -> Arc<Names> {
+    let names = Names::default();
+    for no in (0..=60).chain([u32::MAX]) {
+        let tags = Tags {
+            gateway: gateway.into(),
+            device: "a device, \"soil\" = 1".into(),
+            point: format!("p.{no}"),
+            measurement: "soil_moisture".into(),
+            unit: "%".into(),
+            ..Tags::default()
+        };
+        names.point(PointNo(no), tags).expect("can be written");
+    }
+    for no in 1..=3 {
+        names.epoch(EpochNo(no), Epoch([no as u8 * 17; 16]));
+    }
+    Arc::new(names)
+}
+
+impl Append for Played {
+    fn append(&mut self, rows: &[Row]) -> Result<Vec<Refused>, AppendError> {
+        let rows: Vec<Row> = rows.iter().map(|row| Row { at: later(row.at), ..*row }).collect();
+        self.engine.append(&rows)
+    }
+}
+
+impl Engine for Played {
+    type Reader = PlayedReader;
+
+    fn lacks(&self) -> &'static [Need] {
+        &[Need::Labels, Need::Bits, Need::FarTimes]
+    }
+
+    fn settle(&mut self) {}
+
+    fn settles(&self) -> bool {
+        false
+    }
+
+    fn reader(&self) -> PlayedReader {
+        PlayedReader { reader: self.engine.reader() }
+    }
+}
+
+fn back(row: Row) -> Row {
+    Row { at: earlier(row.at), ..row }
+}
+
+fn shifted(span: Span) -> Span {
+    Span { from: later(span.from), to: later(span.to) }
+}
+
+impl Series for PlayedReader {
+    fn latest(&self, points: &[PointNo]) -> Result<Vec<Option<Row>>, SeriesError> {
+        Ok(self.reader.latest(points)?.into_iter().map(|row| row.map(back)).collect())
+    }
+
+    fn range(&self, query: &RangeQuery) -> Result<Page, SeriesError> {
+        let after = query.after.map(|cursor| Cursor { at: later(cursor.at), ..cursor });
+        let page = self.reader.range(&RangeQuery { span: shifted(query.span), after, ..*query })?;
+        let next = page.next.map(|cursor| Cursor { at: earlier(cursor.at), ..cursor });
+        Ok(Page { rows: page.rows.into_iter().map(back).collect(), next })
+    }
+
+    fn walk(
+        &self,
+        point: PointNo,
+        span: Span,
+        each: &mut dyn FnMut(&Row) -> bool,
+    ) -> Result<(), SeriesError> {
+        self.reader.walk(point, shifted(span), &mut |row| each(&back(*row)))
+    }
+
+    fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
+        let windows =
+            self.reader.aggregate(&AggregateQuery { span: shifted(query.span), ..query.clone() })?;
+        let back = |window: Window| Window { from: earlier(window.from), to: earlier(window.to), ..window };
+        Ok(windows.into_iter().map(back).collect())
+    }
+}
+
+#[test]
+fn the_engine_passes_the_contract() {
+    let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
+    let mut games = 0;
+    suite(|| {
+        games += 1;
+        let names = names(&format!("game-{games}"));
+        let engine = Victoria::connect(access(&running), names, Patience::default()).expect("is fit");
+        Played { engine }
+    });
+    assert!(games > 50);
+}
+
+#[test]
+fn a_server_that_would_count_doubles_is_refused_with_what_to_do() {
+    let Some(running) = Running::start(&[]) else { return };
+    let found = Victoria::connect(access(&running), names("gw"), Patience::default());
+    let Err(error @ EngineError::Unfit { .. }) = found else { panic!("{found:?}") };
+    assert!(error.to_string().contains("start it with -dedup.minScrapeInterval=1ms"), "{error}");
+}
+
+#[test]
+fn rows_are_on_the_disk_when_append_returns_and_what_the_server_would_drop_is_refused() {
+    let Some(mut running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
+    let mut engine = Victoria::connect(access(&running), names("gw"), Patience::default()).expect("is fit");
+    let row = |n: i64| good(1, LATER_MS + n * 1_000, n as u64, n as f64 / 10.0);
+    let mut rows: Vec<Row> = (0..200).map(row).collect();
+    rows.insert(3, Row { at: Timestamp(-1), ..row(500) });
+    rows.insert(100, Row { at: Timestamp(i64::MAX), ..row(501) });
+    rows.push(Row { point: PointNo(999), ..row(502) });
+    for _ in 0..3 {
+        let refused = engine.append(&rows).expect("takes the others");
+        assert_eq!(
+            refused.iter().map(|refused| refused.index).collect::<Vec<_>>(),
+            [3, 100, 202],
+            "{refused:?}"
+        );
+    }
+    running.kill_and_start();
+    let (mut found, mut expected) = (Vec::new(), (0..200).map(row).collect::<Vec<_>>());
+    let all = Span { from: Timestamp(i64::MIN), to: Timestamp(i64::MAX) };
+    engine
+        .reader()
+        .walk(PointNo(1), all, &mut |row| {
+            found.push(*row);
+            true
+        })
+        .expect("answers after the kill");
+    assert_eq!(found, expected);
+    assert_eq!(engine.reader().latest(&[PointNo(1), PointNo(2)]).expect("answers"), [expected.pop(), None]);
+}
+
+#[test]
+fn a_server_that_is_down_gives_the_rows_back_and_takes_them_when_it_is_up_again() {
+    let Some(mut running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
+    let patience = Patience { tries: 2, first: Duration::from_millis(1), longest: Duration::from_millis(2) };
+    let mut engine = Victoria::connect(access(&running), names("gw"), patience).expect("is fit");
+    let rows: Vec<Row> = (0..50).map(|n| good(1, LATER_MS + n * 1_000, n as u64, n as f64)).collect();
+    running.kill();
+    let down = engine.append(&rows);
+    assert!(matches!(down, Err(AppendError::Later { .. })), "{down:?}");
+    assert!(engine.reader().latest(&[PointNo(1)]).is_err(), "no answer is no empty answer");
+    running.start_again();
+    assert_eq!(engine.append(&rows).expect("takes them"), []);
+    assert_eq!(engine.reader().latest(&[PointNo(1)]).expect("answers"), [rows.last().copied()]);
+}
