@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sitian_tests_system::rig::Plan;
-use sitian_tests_system::tally::{Fault, Harm, times};
+use sitian_tests_system::tally::{Fault, Harm, teeth, times};
 use sitian_tests_system::{Card, Rig, strace, wait_for};
 
 const INJECTED: &str = "ext4 in a loop image, EXT4_IOC_SHUTDOWN without journal flush, kill -9, remount";
@@ -97,9 +97,12 @@ fn power_cuts_of_the_centres_disk_lose_nothing_acknowledged() {
         rig.ingestor.program.kill();
         card.power_on();
         rig.ingestor.start_again();
-        if cut % STRETCH == 0 {
+        // A store that is never synced forgets this incident too, at the next cut.
+        if teeth() || cut % STRETCH == 0 {
+            rig.accepts(2);
             let (verdict, _) = rig.settle(60);
-            assert_eq!((verdict.harm, verdict.holes), Default::default(), "after {cut} cuts");
+            let forgotten = rig.incidents("server_restored");
+            assert_eq!((verdict.harm, verdict.holes, forgotten), Default::default(), "after {cut} cuts");
         }
     }
     rig.accepts(2);
