@@ -14,7 +14,7 @@ pub struct Card {
     device: Option<String>,
     power: Option<Power>,
     /// Holds image and mount point; goes last.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// The process that cuts.
@@ -41,7 +41,7 @@ impl Card {
         let device = said("losetup", &["-f", "--show", &image])?.trim().to_owned();
         let mounted = folder.path().join("card");
         std::fs::create_dir_all(&mounted).map_err(|error| error.to_string())?;
-        let mut card = Self { mounted, device: Some(device), power: None, _folder: folder };
+        let mut card = Self { mounted, device: Some(device), power: None, folder };
         card.mount()?;
         card.power = Some(Power::start()?);
         Ok(card)
@@ -56,7 +56,7 @@ impl Card {
         let mounted = folder.path().join("card");
         std::fs::create_dir_all(&mounted).map_err(|error| error.to_string())?;
         said("mount", &["-t", "tmpfs", "-o", options, "sitian-card", &mounted.to_string_lossy()])?;
-        Ok(Self { mounted, device: None, power: None, _folder: folder })
+        Ok(Self { mounted, device: None, power: None, folder })
     }
 
     /// Where it is mounted.
@@ -119,6 +119,7 @@ impl Card {
 
 impl Drop for Card {
     fn drop(&mut self) {
+        self.folder.disable_cleanup(crate::tally::night() && std::thread::panicking());
         let _ = said("umount", &["-l", &self.mounted.to_string_lossy()]);
         if let Some(device) = &self.device {
             let _ = said("losetup", &["-d", device]);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::oracle::{Accepted, Stored, Verdict};
+use crate::tally::night;
 use crate::{Counter, Gateway, Ingestor, Mosquitto, counter, wait_for};
 
 /// The gateway's id, which is its base's as well.
@@ -112,26 +113,32 @@ impl Rig {
         });
     }
 
-    /// Waits until everything that was accepted so far is stored or a committed gap, and judges what is stored.
+    /// Waits until everything that was accepted so far is stored or a committed gap, or nothing more has come for `most_s`
+    /// seconds; judges what is stored.
     pub fn settle(&mut self, most_s: u64) -> (Verdict, Stored) {
         self.accepted.read();
         let accepted = self.accepted.labels.clone();
-        let mut missing = 0;
-        let until = Instant::now() + Duration::from_secs(most_s);
+        let (mut fewest, mut since) = (usize::MAX, Instant::now());
         let stored = loop {
             let stored = self.stored();
             let labels = stored.labels();
             let open = |label: &&_| !labels.contains(*label) && !Stored::gone(label, &stored.gaps);
-            let left = accepted.iter().filter(open).count();
-            if left == 0 || Instant::now() > until {
-                missing += left;
+            let missing: Vec<_> = accepted.iter().filter(open).collect();
+            if missing.len() < fewest {
+                (fewest, since) = (missing.len(), Instant::now());
+            }
+            let late = since.elapsed() > Duration::from_secs(most_s);
+            if missing.is_empty() || late {
+                if late {
+                    println!(
+                        "{fewest} of {} accepted records are missing {most_s} s after the last one came: {missing:?}",
+                        accepted.len()
+                    );
+                }
                 break stored;
             }
             std::thread::park_timeout(Duration::from_millis(200));
         };
-        if missing > 0 {
-            println!("{missing} of {} accepted records are missing after {most_s} s", accepted.len());
-        }
         (stored.judge(&accepted, self.counter.reads()), stored)
     }
 
@@ -152,6 +159,13 @@ impl Rig {
     /// How many incidents of a kind the centre shows.
     pub fn incidents(&self, kind: &str) -> usize {
         self.ingestor.incidents().iter().filter(|incident| incident["kind"] == kind).count()
+    }
+}
+
+impl Drop for Rig {
+    /// What a night found is kept for the morning.
+    fn drop(&mut self) {
+        self.folder.disable_cleanup(night() && std::thread::panicking());
     }
 }
 
