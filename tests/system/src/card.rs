@@ -42,6 +42,7 @@ impl Card {
         let mounted = folder.path().join("card");
         std::fs::create_dir_all(&mounted).map_err(|error| error.to_string())?;
         let mut card = Self { mounted, device: Some(device), power: None, folder };
+        card.share()?;
         card.mount()?;
         card.power = Some(Power::start()?);
         Ok(card)
@@ -104,6 +105,14 @@ impl Card {
         std::fs::write(&trigger, "1").map_err(|error| format!("{trigger}: {error}"))
     }
 
+    /// Other tests live in mount namespaces of their own: a card taken out here has to be taken out there, or it would stay
+    /// in use and not come back from a power cut.
+    fn share(&self) -> Result<(), String> {
+        let folder = self.folder.path().to_string_lossy();
+        said("mount", &["--bind", &folder, &folder])?;
+        said("mount", &["--make-shared", &folder]).map(drop)
+    }
+
     fn mount(&self) -> Result<(), String> {
         let device = self.device.as_deref().unwrap_or_default();
         let folder = self.mounted.to_string_lossy();
@@ -123,6 +132,7 @@ impl Drop for Card {
         let _ = said("umount", &["-l", &self.mounted.to_string_lossy()]);
         if let Some(device) = &self.device {
             let _ = said("losetup", &["-d", device]);
+            let _ = said("umount", &["-l", &self.folder.path().to_string_lossy()]);
         }
         if let Some(power) = &mut self.power {
             let _ = power.child.kill();

@@ -185,7 +185,8 @@ fn a_boot_that_never_hears_the_time_keeps_its_readings_and_says_that_their_time_
     std::fs::write(&id, "0badb007-0bad-4b00-8bad-0badb0070bad\n").expect("a writable folder");
     // The kernel's name of this boot is another one, for this program alone.
     let boot = format!("mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$@\"", id.display());
-    let mut under: Vec<String> = ["unshare", "-m", "sh", "-c", &boot, "sh"].map(str::to_owned).to_vec();
+    let mut under: Vec<String> =
+        ["unshare", "-m", "--propagation", "slave", "sh", "-c", &boot, "sh"].map(str::to_owned).to_vec();
     if !std::process::Command::new("unshare")
         .args(&under[1..])
         .arg("true")
