@@ -29,6 +29,7 @@ use crate::backend::Centre;
 use crate::board::{Board, rows_of};
 use crate::complaints::Complaints;
 use crate::link::Outlet;
+use crate::readings::{Elsewhere, without_rows};
 
 /// Batches of one group commit are gathered this long.
 const GROUP: Duration = Duration::from_millis(20);
@@ -80,6 +81,8 @@ pub struct Admission {
     ingest: Ingest,
     engine: Engine,
     store: Store,
+    /// Set if readings are kept elsewhere.
+    elsewhere: Option<Elsewhere>,
     rules: Arc<Rules>,
     grace: Duration,
     territory: Arc<Territory>,
@@ -377,7 +380,14 @@ impl Admission {
         let reader = self.store.reader();
         let began = match self.fronts.advance(&effects, |no| reader.epoch(no)) {
             Ok(began) => began,
-            Err(error) => return self.recover(&error),
+            Err(error) => return self.recover(&error.into()),
+        };
+        let effects = match &mut self.elsewhere {
+            None => effects,
+            Some(elsewhere) => match elsewhere.put(effects, now) {
+                Ok(effects) => effects,
+                Err(error) => return self.recover(&error.into()),
+            },
         };
         // What a gateway no longer has is retired in the transaction that says so.
         began.iter().for_each(|entry| self.judge_present(entry, &effects, now));
@@ -393,12 +403,16 @@ impl Admission {
         let cursors = if transaction.is_empty() {
             Vec::new()
         } else {
-            match self.store.commit(&transaction) {
+            let committed = match &self.elsewhere {
+                None => self.store.commit(&transaction),
+                Some(_) => self.store.commit(&without_rows(&transaction)),
+            };
+            match committed {
                 Ok(committed) => {
                     self.patience = PATIENCE_MIN;
                     committed.alert_cursors
                 }
-                Err(error) => return self.recover(&error),
+                Err(error) => return self.recover(&error.into()),
             }
         };
         self.show(&transaction, &began, &cursors, now);

@@ -16,7 +16,7 @@ use sitian_api::{
 };
 use sitian_model::{BaseId, EpochNo, GatewayId, PointId, PointNo, Span, Timestamp};
 use sitian_series::export::{self, Format};
-use sitian_series::{self as series, AggregateQuery, Extras, OutlineQuery, Series};
+use sitian_series::{self as series, AggregateQuery, Extras, OutlineQuery};
 use sitian_store_embedded::{
     EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, QuarantineCounts, QuarantineStored,
     Reader, StoreError,
@@ -29,6 +29,7 @@ use crate::board::{Board, BoardGateway, BoardPoint};
 use crate::commands::Book;
 use crate::ledger::Promise;
 use crate::link::Outlet;
+use crate::readings::Answers;
 
 /// Bytes of text that an export hands over at once.
 const EXPORT_BYTES: usize = 64 * 1024;
@@ -41,8 +42,10 @@ pub struct Centre {
     pub territory: Arc<Territory>,
     /// Words for everything.
     pub presenter: Presenter,
-    /// The store.
+    /// Registry, alerts and incidents.
     pub reader: Reader,
+    /// Readings.
+    pub series: Answers,
     /// The store's file.
     pub storage: PathBuf,
     /// What was ordered from gateways.
@@ -193,7 +196,7 @@ impl Backend for Centre {
         };
         let one = |(id, row, alert): &(PointId, sitian_model::Row, Option<sitian_alert::Severity>)| {
             let query = self.presenter.sparkline_query(row.point, now);
-            let windows = sparkline.then(|| self.reader.aggregate(&query)).transpose()?;
+            let windows = sparkline.then(|| self.series.aggregate(&query)).transpose()?;
             Ok(self.presenter.latest(id, row, now, *alert, windows.as_deref()))
         };
         shown.iter().map(one).collect()
@@ -207,7 +210,7 @@ impl Backend for Centre {
 
     fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError> {
         let promise = self.promise(id)?;
-        let page = self.reader.range(&self.presenter.range_query(promise.no, query)?)?;
+        let page = self.series.range(&self.presenter.range_query(promise.no, query)?)?;
         let Span { from, to } = query.span;
         let due = Span { from, to: to.min(self.now()).max(from) };
         let whole = self.presenter.completeness_query(promise.no, due, promise.interval_ms);
@@ -236,7 +239,7 @@ impl Backend for Centre {
 
     fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError> {
         let promise = self.promise(id)?;
-        let rows = self.reader.outline(&OutlineQuery { point: promise.no, span, columns })?;
+        let rows = self.series.outline(&OutlineQuery { point: promise.no, span, columns })?;
         let whole = self.presenter.completeness_query(promise.no, span, promise.interval_ms);
         let whole = self.promised(&whole, &promise)?;
         let board = self.board();
@@ -262,7 +265,7 @@ impl Backend for Centre {
         };
         let time = |at| self.presenter.time(at).0;
         let mut text = String::new();
-        self.reader.walk(promise.no, span, &mut |row| {
+        self.series.walk(promise.no, span, &mut |row| {
             let epoch = epochs.get(&row.epoch).map_or("", String::as_str);
             let label = export::Label { point: &name, unit: &unit, epoch };
             // A string takes everything.

@@ -14,7 +14,7 @@ use sitian_api::{Backend, BackendError, LedgerQuery};
 use sitian_ingest::{Form, IncidentKind};
 use sitian_model::{Cause, Epoch, EpochNo, Gap, GatewayId, PointNo, Quality, Span, Timestamp};
 use sitian_series::missing::{self, Account, Lack, Loss, Lost, Missing, Told};
-use sitian_series::{AggregateQuery, Extras, Series, Window, window};
+use sitian_series::{AggregateQuery, Extras, Window, window};
 use sitian_store_embedded::{EpochLine, GapStored, ListFilter};
 use sitian_supervision::Pace;
 
@@ -150,7 +150,7 @@ impl Centre {
         let mut found = BTreeMap::new();
         if window.uncertain > 0 {
             let inside = Span { from: window.from.max(span.from), to: window.to.min(span.to) };
-            self.reader.walk(point, inside, &mut |row| {
+            self.series.walk(point, inside, &mut |row| {
                 if let Quality::Uncertain(cause) = row.quality {
                     *found.entry(cause).or_default() += 1;
                 }
@@ -184,7 +184,7 @@ impl Centre {
                 let inside = Span { from: window.from.max(span.from), to: window.to.min(span.to) };
                 let interval_ms = promise.interval_at(inside.from);
                 let mut slots = 0;
-                self.reader.walk(promise.no, inside, &mut |row| {
+                self.series.walk(promise.no, inside, &mut |row| {
                     slots += u64::from(row.value.is_some() && pace.count(row.at, interval_ms));
                     true
                 })?;
@@ -198,7 +198,7 @@ impl Centre {
     /// The windows of a point with what was due in them: nothing before the point was registered, but for what came
     /// nevertheless, from the backlog of a gateway that was new.
     pub fn promised(&self, asked: &AggregateQuery, promise: &Promise) -> Result<Vec<Window>, BackendError> {
-        let mut windows = self.reader.aggregate(asked)?;
+        let mut windows = self.series.aggregate(asked)?;
         for window in &mut windows {
             let (from, to) = (window.from.max(asked.span.from), window.to.min(asked.span.to));
             let split = promise.since().clamp(from, to.max(from));
@@ -206,7 +206,7 @@ impl Centre {
                 0
             } else if split < to {
                 let span = Span { from, to: split };
-                let early = self.reader.aggregate(&AggregateQuery {
+                let early = self.series.aggregate(&AggregateQuery {
                     span,
                     extras: Extras::default(),
                     ..asked.clone()
@@ -233,7 +233,7 @@ impl Centre {
         let numbers: Vec<PointNo> = points.iter().map(|point| point.no).collect();
         let to = span.to.plus_ms(LABELS_MS).min(self.now().plus_ms(-SETTLE_MS));
         let around = Span { from: span.from.plus_ms(-LABELS_MS), to };
-        let quiet = missing::quiet(&self.reader, &numbers, around, i64::from(fastest) * 3 / 2)?;
+        let quiet = missing::quiet(&*self.series, &numbers, around, i64::from(fastest) * 3 / 2)?;
         let epochs = self.reader.epoch_lines(gateway).map_err(unavailable)?;
         let told = |epoch: &EpochLine| Told {
             no: epoch.no,

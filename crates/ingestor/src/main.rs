@@ -11,6 +11,7 @@ mod link;
 mod outputs;
 mod parts;
 mod quarantine;
+mod readings;
 mod run;
 mod settings;
 mod show;

@@ -16,6 +16,7 @@ use sitian_series::{Class, Retention};
 use sitian_settings::{Loaded, load_file};
 use sitian_supervision::{Territory, territory};
 
+use crate::readings::Place;
 use crate::settings::{Settings, loopback};
 
 /// Everything judged and loaded; nothing opened.
@@ -28,6 +29,8 @@ pub struct Parts {
     pub link: LinkSettings,
     /// The store's file.
     pub storage: PathBuf,
+    /// Where readings are kept.
+    pub place: Place,
     /// How long what is kept.
     pub retention: Retention,
     /// The tree.
@@ -102,7 +105,7 @@ impl Judge<'_> {
                 "use an IANA name such as Asia/Shanghai",
             );
         }
-        let retention = self.retention();
+        let (retention, place) = (self.retention(), self.place());
         let catalogue = self.keep_all(Catalogue::parse("measurements.toml", catalogue_text()));
         let territory = self.territory();
         let rules = match (&catalogue, &territory) {
@@ -115,6 +118,7 @@ impl Judge<'_> {
             broker: broker?,
             link: link?,
             storage: self.folder.join(&settings.storage.path),
+            place: place?,
             retention: retention?,
             territory: Arc::new(territory?),
             rules: Arc::new(rules?),
@@ -122,6 +126,37 @@ impl Judge<'_> {
             zone: zone?,
             start_grace: Duration::from_secs(settings.alert.start_grace_s.into()),
         })
+    }
+
+    fn place(&mut self) -> Option<Place> {
+        let section = &self.loaded.value.storage;
+        let url = section.url.trim_end_matches('/').to_owned();
+        let keeps = &section.retention;
+        match section.engine.as_str() {
+            "embedded" if url.is_empty() => return Some(Place::Own),
+            "embedded" => self.fault(
+                "storage.url",
+                "storage.url: the embedded engine has none".to_owned(),
+                "remove it, or choose another storage.engine",
+            ),
+            "victoriametrics" if !url.starts_with("http://") && !url.starts_with("https://") => self.fault(
+                "storage.url",
+                format!("storage.url: {url:?} is no address of an engine"),
+                "write it as http://127.0.0.1:8428",
+            ),
+            "victoriametrics" if keeps.raw_days + keeps.hourly_days + keeps.daily_days > 0 => self.fault(
+                "storage.engine",
+                "storage.retention: this engine forgets by its own setting".to_owned(),
+                "start it with -retentionPeriod, and leave storage.retention at 0",
+            ),
+            "victoriametrics" => return Some(Place::Victoria { url }),
+            engine => self.fault(
+                "storage.engine",
+                format!("storage.engine: {engine:?} is no engine"),
+                "embedded or victoriametrics",
+            ),
+        }
+        None
     }
 
     fn retention(&mut self) -> Option<Retention> {

@@ -15,6 +15,7 @@ use crate::board::Board;
 use crate::commands::Book;
 use crate::link::Outlet;
 use crate::parts::Parts;
+use crate::readings;
 use crate::settings::Source;
 
 /// Entries read at once.
@@ -101,8 +102,9 @@ fn list(reader: &Reader) -> Result<()> {
 }
 
 fn retry(parts: Parts) -> Result<()> {
-    let store = Store::open(&parts.storage)
+    let mut store = Store::open(&parts.storage)
         .context("open the store: stop the ingestor, which does this at its start")?;
+    let (elsewhere, series) = readings::open(&parts.place, &mut store, &parts.territory)?;
     let (asks, asked) = mpsc::channel(1);
     let presenter =
         Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
@@ -112,6 +114,7 @@ fn retry(parts: Parts) -> Result<()> {
         territory: parts.territory,
         presenter,
         reader: store.reader(),
+        series,
         storage: parts.storage,
         book: Mutex::new(book),
         outlet: Outlet::closed(),
@@ -119,7 +122,7 @@ fn retry(parts: Parts) -> Result<()> {
     });
     let (outlet, live) = (Outlet::closed(), Live::new());
     let mut admission =
-        Admission::restore(store, parts.rules, parts.start_grace, centre, outlet, live, asked)?;
+        Admission::restore((store, elsewhere), parts.rules, parts.start_grace, centre, outlet, live, asked)?;
     let (understood, left) = admission.reread_all(now());
     println!("{understood} entries read again and stored, {left} still not understood");
     Ok(())

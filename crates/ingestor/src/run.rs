@@ -22,6 +22,7 @@ use crate::commands::Book;
 use crate::compaction::Compaction;
 use crate::link::{self, Outlet};
 use crate::parts::Parts;
+use crate::readings::{self, Answers, Elsewhere};
 use crate::settings::Source;
 
 /// Asks waiting for the admission thread; when it is full the link stops reading.
@@ -42,11 +43,8 @@ pub fn run(source: &Source) -> Result<()> {
 async fn serve(parts: Parts) -> Result<()> {
     info!(version = %BUILD, "sitian-ingestor starts");
     let listener = sitian_api::listen(parts.http).await?;
-    if let Some(folder) = parts.storage.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
-    }
     let broker = parts.broker.map(|listen| Broker::start(BrokerSettings { listen })).transpose()?;
-    let store = Store::open(&parts.storage)?;
+    let (store, elsewhere, series) = open(&parts)?;
     // Days of the daily class are those of the people who look at them.
     let day_offset_ms = -parts.zone.offset_ms(now());
     let compaction = Compaction::start(&store, Retention { day_offset_ms, ..parts.retention })?;
@@ -65,13 +63,14 @@ async fn serve(parts: Parts) -> Result<()> {
         territory: parts.territory,
         presenter,
         reader: store.reader(),
+        series,
         storage: parts.storage,
         book: Mutex::new(book),
         outlet: Outlet::new(link.publisher()),
         asks: asks.clone(),
     });
     let admission = Admission::restore(
-        store,
+        (store, elsewhere),
         parts.rules,
         parts.start_grace,
         centre.clone(),
@@ -114,6 +113,16 @@ async fn serve(parts: Parts) -> Result<()> {
         bail!("go on: the admission thread ended by itself, see the log");
     }
     Ok(())
+}
+
+/// The store, and what readings are kept in.
+fn open(parts: &Parts) -> Result<(Store, Option<Elsewhere>, Answers)> {
+    if let Some(folder) = parts.storage.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
+    }
+    let mut store = Store::open(&parts.storage)?;
+    let (elsewhere, series) = readings::open(&parts.place, &mut store, &parts.territory)?;
+    Ok((store, elsewhere, series))
 }
 
 async fn ended() {

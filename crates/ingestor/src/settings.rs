@@ -66,6 +66,8 @@ pub struct BrokerSection {
 #[serde(deny_unknown_fields)]
 pub struct StorageSection {
     pub path: PathBuf,
+    pub engine: String,
+    pub url: String,
     pub retention: RetentionSection,
 }
 

@@ -15,6 +15,7 @@ use sitian_store_embedded::{Examination, Reader, back_up, examine, repair, resto
 
 use crate::admit::now;
 use crate::parts::Parts;
+use crate::readings;
 use crate::settings::Source;
 
 /// What there is to do.
@@ -182,18 +183,19 @@ impl Export {
     fn run(&self) -> Result<()> {
         let parts = parts(&self.source)?;
         let reader = Reader::open(&parts.storage)?;
+        let series = readings::look(&parts.place, &reader, &parts.territory)?;
         match &self.output {
             Some(path) => {
                 let file = File::create_new(path).with_context(|| format!("make {}", path.display()))?;
                 let mut out = BufWriter::new(file);
-                self.write(&reader, &parts.zone, &mut out)?;
+                self.write(&reader, &*series, &parts.zone, &mut out)?;
                 out.into_inner()?.sync_all().with_context(|| format!("write {}", path.display()))
             }
-            None => self.write(&reader, &parts.zone, &mut BufWriter::new(std::io::stdout().lock())),
+            None => self.write(&reader, &*series, &parts.zone, &mut BufWriter::new(std::io::stdout().lock())),
         }
     }
 
-    fn write(&self, reader: &Reader, zone: &Zone, out: &mut impl Write) -> Result<()> {
+    fn write(&self, reader: &Reader, series: &dyn Series, zone: &Zone, out: &mut impl Write) -> Result<()> {
         let restored = reader.restored()?;
         let epochs: HashMap<_, _> =
             restored.epochs.iter().map(|epoch| (epoch.state.no, epoch.epoch.to_string())).collect();
@@ -216,7 +218,7 @@ impl Export {
         for point in points {
             let id = point.id.to_string();
             let (mut line, mut written) = (String::new(), Ok(()));
-            reader.walk(point.no, span, &mut |row| {
+            series.walk(point.no, span, &mut |row| {
                 let epoch = epochs.get(&row.epoch).map_or("", String::as_str);
                 let label = export::Label { point: &id, unit: &point.info.unit, epoch };
                 line.clear();

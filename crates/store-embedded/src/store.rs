@@ -190,6 +190,25 @@ impl Store {
         Ok(Committed { alert_cursors })
     }
 
+    /// True if this store's rows were said to be in another engine.
+    ///
+    /// # Errors
+    /// The file is damaged or the disk refuses.
+    pub fn keeps_rows_elsewhere(&self) -> Result<bool, StoreError> {
+        let said = "SELECT count(*) FROM meta WHERE key = 'rows_elsewhere'";
+        Ok(self.connection.query_row(said, [], |line| line.get::<_, i64>(0))? > 0)
+    }
+
+    /// Says for ever that the rows which belong to this store's watermarks are in another engine.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub fn keep_rows_elsewhere(&mut self) -> Result<(), StoreError> {
+        let _turn = self.shared.turn();
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('rows_elsewhere', 1)", [])?;
+        Ok(())
+    }
+
     /// The parts that a correction writes with.
     pub(crate) fn writing(&mut self) -> (Arc<Shared>, &mut Connection) {
         (Arc::clone(&self.shared), &mut self.connection)

@@ -10,8 +10,8 @@ use sitian_alert::{Engine, Rules};
 use sitian_api::Live;
 use sitian_ingest::{Ingest, Limits, PointEntry};
 use sitian_model::{PointNo, Span, Timestamp};
-use sitian_series::{RangeQuery, Series};
-use sitian_store_embedded::{Reader, Store, StoreError};
+use sitian_series::{AppendError, RangeQuery, Series};
+use sitian_store_embedded::Store;
 use sitian_supervision::Territory;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
@@ -21,11 +21,15 @@ use super::{Admission, Ask, HOUR_MS, PATIENCE_MAX, PATIENCE_MIN, now, write};
 use crate::backend::Centre;
 use crate::board::Board;
 use crate::link::Outlet;
+use crate::readings::Elsewhere;
+
+/// Gateways wait as long as an engine asks for, but no longer than this.
+const ASKED_MAX: Duration = Duration::from_secs(60);
 
 impl Admission {
     /// Reads back what the store holds, so that everything goes on where it was.
     pub fn restore(
-        store: Store,
+        (store, elsewhere): (Store, Option<Elsewhere>),
         rules: Arc<Rules>,
         grace: Duration,
         centre: Arc<Centre>,
@@ -41,6 +45,7 @@ impl Admission {
             ingest,
             engine,
             store,
+            elsewhere,
             rules,
             grace,
             territory,
@@ -77,11 +82,12 @@ impl Admission {
                 self.begin_epoch(entry);
             }
             let mut board = write(&self.centre.board);
-            for (point, row) in entry.points.iter().zip(reader.latest(&entry.points)?) {
+            let series = &*self.centre.series;
+            for (point, row) in entry.points.iter().zip(series.latest(&entry.points)?) {
                 if let (Some(shown), Some(row)) = (board.points.get_mut(point), row) {
                     shown.see(&row, now);
                 }
-                recount(&reader, &mut board, *point, span, now)?;
+                recount(series, &mut board, *point, span, now)?;
             }
         }
         let states = reader.restored()?.epochs;
@@ -95,15 +101,21 @@ impl Admission {
 
     /// The store refused: nothing was acknowledged. Memory goes back to what is stored, and the gateways are asked to send
     /// again after a while. If the store cannot even be read, the program ends: memory would promise what is not there.
-    pub(super) fn recover(&mut self, refused: &StoreError) {
-        error!(error = %refused, "failed to commit; nothing was acknowledged, the gateways are asked again");
+    pub(super) fn recover(&mut self, refused: &anyhow::Error) {
+        error!("failed to commit; nothing was acknowledged, the gateways are asked again: {refused:#}");
         self.board().storage_healthy = false;
         self.replies.clear();
         self.noted.clear();
         std::thread::park_timeout(PATIENCE_MIN);
         self.patience = (2 * self.patience).min(PATIENCE_MAX);
         match self.reload() {
-            Ok(()) => self.call = Some(self.patience),
+            Ok(()) => {
+                let asked = match refused.downcast_ref() {
+                    Some(AppendError::Later { retry_after_ms: Some(ms), .. }) => Duration::from_millis(*ms),
+                    _ => Duration::ZERO,
+                };
+                self.call = Some(self.patience.max(asked.min(ASKED_MAX)));
+            }
             Err(error) => {
                 error!("failed to read the store back, ending: {error:#}");
                 self.ending = true;
@@ -152,10 +164,10 @@ fn engine(store: &Store, rules: &Arc<Rules>, grace: Duration, territory: &Territ
 }
 
 /// Counts the last hour of a point again.
-fn recount(reader: &Reader, board: &mut Board, point: PointNo, span: Span, now: Timestamp) -> Result<()> {
+fn recount(series: &dyn Series, board: &mut Board, point: PointNo, span: Span, now: Timestamp) -> Result<()> {
     let mut query = RangeQuery { point, span, limit: 10_000, after: None };
     loop {
-        let page = reader.range(&query)?;
+        let page = series.range(&query)?;
         for row in &page.rows {
             board.supervision.observe(row, now);
             if let Some(shown) = board.points.get_mut(&point) {

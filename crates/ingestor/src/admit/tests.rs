@@ -2,16 +2,19 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sitian_alert::{Episode, Phase, Subject, Vocabulary};
 use sitian_api::{Presenter, Zone};
 use sitian_model::{
     Batch, DeviceId, DeviceInfo, Entry, Epoch, Held, Manifest, PointInfo, PointKey, Quality, Reading, Record,
-    SpoolState,
+    Row, SpoolState,
 };
 use sitian_mqtt::{Link, LinkSettings};
 use sitian_profile::{Catalogue, catalogue_text};
-use sitian_store_embedded::EpisodeFilter;
+use sitian_series::{Append, AppendError, Refused};
+use sitian_store_embedded::{EpisodeFilter, ListFilter};
+use sitian_store_influx::Names;
 use sitian_supervision::territory;
 
 use super::*;
@@ -56,17 +59,25 @@ fn manifest(keys: &[&str]) -> Manifest {
 
 /// An admission on this file, as after a start. The link leads nowhere.
 fn start(path: &Path) -> Admission {
+    start_beside(path, None)
+}
+
+/// The same, with the readings in another engine.
+fn start_beside(path: &Path, far: Option<&Far>) -> Admission {
     let (name, text) = territory::builtin();
     let territory = Arc::new(Territory::parse(name, text).expect("ours"));
     let rules = Arc::new(Rules::parse(&[("rules.toml", RULES)], &Vocabulary::any()).expect("ours"));
     let catalogue = Arc::new(Catalogue::parse("measurements.toml", catalogue_text()).expect("ours"));
     let store = Store::open(path).expect("opens");
+    let elsewhere =
+        far.map(|far| Elsewhere::new(Box::new(far.clone()), Arc::new(Names::default()), &territory));
     let (asks, asked) = mpsc::channel(1);
     let centre = Arc::new(Centre {
         board: RwLock::new(Board::new(&territory)),
         presenter: Presenter::new(Zone::default(), territory.clone(), catalogue, rules.clone()),
         territory,
         reader: store.reader(),
+        series: Arc::new(store.reader()),
         storage: path.to_owned(),
         book: Mutex::new(Book::beside(path).expect("a book")),
         outlet: Outlet::closed(),
@@ -74,7 +85,8 @@ fn start(path: &Path) -> Admission {
     });
     let (link, _) = Link::start(LinkSettings::new("127.0.0.1".to_owned(), 1, "test"));
     let outlet = Outlet::new(link.publisher());
-    Admission::restore(store, rules, Duration::ZERO, centre, outlet, Live::new(), asked).expect("reads back")
+    Admission::restore((store, elsewhere), rules, Duration::ZERO, centre, outlet, Live::new(), asked)
+        .expect("reads back")
 }
 
 /// One live record of an epoch: a value for each of its points.
@@ -181,4 +193,115 @@ async fn an_episode_that_is_over_can_be_acknowledged_once() {
     let episode = admission.store.reader().episode(1).expect("reads").expect("there");
     let noted = episode.acknowledged.expect("somebody knows");
     assert_eq!((noted.by.as_str(), episode.phase), ("Li", Phase::Resolved));
+}
+
+/// An engine of its own, which may be down, and refuses what is above 1,000.
+#[derive(Clone, Default)]
+struct Far {
+    rows: Arc<Mutex<Vec<Row>>>,
+    down: Arc<AtomicBool>,
+}
+
+impl Append for Far {
+    fn append(&mut self, rows: &[Row]) -> Result<Vec<Refused>, AppendError> {
+        if self.down.load(Ordering::Relaxed) {
+            return Err(AppendError::Later { retry_after_ms: Some(7_000), source: "down".into() });
+        }
+        let mut held = self.rows.lock().expect("nobody panicked");
+        let mut refused = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            if row.value.is_some_and(|value| value > 1_000.0) {
+                refused.push(Refused { index, why: "too much".into() });
+            } else if !held.iter().any(|known| (known.point, known.at) == (row.point, row.at)) {
+                held.push(*row);
+            }
+        }
+        Ok(refused)
+    }
+}
+
+impl Far {
+    fn values(&self) -> Vec<Option<f64>> {
+        self.rows.lock().expect("nobody panicked").iter().map(|row| row.value).collect()
+    }
+}
+
+fn committed(admission: &Admission) -> u64 {
+    admission.ingest.state(&gateway(), &epoch(1)).expect("known").committed
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_while_the_engine_is_down_and_nothing_is_lost_or_doubled_when_it_is_up_again()
+{
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let (far, now) = (Far::default(), now());
+    let mut admission = start_beside(&path, Some(&far));
+    admission.ingest.handle_manifest(&gateway(), epoch(1), manifest(&["a", "b"]), now);
+    hear(&mut admission, 1, 0, &[1.0, 2.0], &[], now);
+    admission.settle(now);
+    assert_eq!((committed(&admission), far.values()), (1, vec![Some(1.0), Some(2.0)]));
+
+    far.down.store(true, Ordering::Relaxed);
+    let later = now.plus_ms(1_000);
+    for _ in 0..3 {
+        hear(&mut admission, 1, 1, &[3.0, 4.0], &[], later);
+        admission.settle(later);
+        assert_eq!(committed(&admission), 1, "the gateway has to keep it");
+        assert!(!admission.board().storage_healthy, "people are told");
+        // Other commits are no sign that the engine works again.
+        admission.settle(later);
+        assert!(!admission.board().storage_healthy);
+    }
+    far.down.store(false, Ordering::Relaxed);
+    // A life before this one may have written the rows and died before the watermark moved.
+    let rows: Vec<Row> = far.rows.lock().expect("nobody panicked").clone();
+    let written = rows.iter().map(|row| Row { at: later, seq: 1, value: row.value.map(|v| v + 2.0), ..*row });
+    far.rows.lock().expect("nobody panicked").extend(written.collect::<Vec<_>>());
+    hear(&mut admission, 1, 1, &[3.0, 4.0], &[], later);
+    admission.settle(later);
+    assert_eq!(committed(&admission), 2);
+    assert!(admission.board().storage_healthy);
+    assert_eq!(far.values(), [1.0, 2.0, 3.0, 4.0].map(Some));
+
+    drop(admission);
+    let admission = start_beside(&path, Some(&far));
+    assert_eq!(committed(&admission), 2, "the watermark is in the file");
+    let extent = admission.store.extent().expect("reads");
+    assert_eq!((extent.head_rows, extent.chunks), (0, 0), "the readings are not");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_down_tells_gateways_how_long_to_wait() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (far, now) = (Far::default(), now());
+    let mut admission = start_beside(&folder.path().join("sitian.db"), Some(&far));
+    admission.ingest.handle_manifest(&gateway(), epoch(1), manifest(&["a"]), now);
+    admission.settle(now);
+    far.down.store(true, Ordering::Relaxed);
+    hear(&mut admission, 1, 0, &[1.0], &[], now);
+    admission.settle(now);
+    assert_eq!(admission.call, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn a_reading_that_the_engine_refuses_is_kept_in_quarantine_and_holds_nothing_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let (far, now) = (Far::default(), now());
+    let mut admission = start_beside(&path, Some(&far));
+    admission.ingest.handle_manifest(&gateway(), epoch(1), manifest(&["a", "b", "c"]), now);
+    hear(&mut admission, 1, 0, &[1.0, 5_000.0, 2.0], &[], now);
+    admission.settle(now);
+    assert_eq!((committed(&admission), far.values()), (1, vec![Some(1.0), Some(2.0)]));
+    let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
+    let held = admission.store.reader().quarantine(&all).expect("reads");
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].range, Some((epoch(1), 0, 1)));
+    assert!(held[0].reason.contains("too much"), "{}", held[0].reason);
+    let raw = admission.store.reader().quarantine_raw(held[0].id).expect("reads").expect("there");
+    let text = String::from_utf8(raw).expect("text");
+    assert!(text.contains("\"point\":\"gw-1/soil-1/b\"") && text.contains("\"value\":5000.0"), "{text}");
+    let shown = admission.board().points.values().filter(|point| point.latest.is_some()).count();
+    assert_eq!(shown, 2, "what is not stored is not shown");
 }

@@ -176,6 +176,7 @@ impl World {
             presenter: Presenter::new(Zone::default(), territory.clone(), catalogue, rules),
             territory,
             reader: store.reader(),
+            series: Arc::new(store.reader()),
             storage: path.to_owned(),
             book: Mutex::new(Book::beside(path).expect("a book")),
             outlet: Outlet::closed(),

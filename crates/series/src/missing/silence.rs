@@ -39,7 +39,7 @@ pub struct Quiet {
 /// # Errors
 /// The engine cannot answer.
 pub fn quiet(
-    series: &impl Series,
+    series: &(impl Series + ?Sized),
     points: &[PointNo],
     span: Span,
     longest_ms: i64,
@@ -77,7 +77,7 @@ impl Pace {
 
 /// Pushes what is left of a silence once the rows of this point break it.
 fn split(
-    series: &impl Series,
+    series: &(impl Series + ?Sized),
     point: PointNo,
     silence: Silence,
     longest_ms: i64,

@@ -1,0 +1,226 @@
+//! Where readings are kept: in the store's own file, or in an engine that others run. Registry, alerts and watermarks stay in
+//! the file either way.
+//!
+//! ```text
+//!  own         rows + watermark + alerts ─► one transaction ─► ack
+//!  elsewhere   rows ─► engine, on its disk ─► watermark + alerts ─► one transaction ─► ack
+//!                      │ down, busy: nothing is committed, nothing acknowledged, gateways are asked to wait
+//!                      │ killed in between: the gateways send again, and a row that is written twice is one row
+//!                      └ a row that it refuses goes to quarantine, and the watermark moves over it
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use sitian_ingest::{Effect, EpochEntry, Form, PointEntry, Quarantined, Restored};
+use sitian_model::{Epoch, EpochNo, PointId, PointNo, Row, Timestamp};
+use sitian_series::export::{self, Format};
+use sitian_series::{Append, AppendError, Refused, Series};
+use sitian_store_embedded::{Reader, Store, Transaction};
+use sitian_store_influx::{Access, Names, Patience, Tags, Victoria};
+use sitian_supervision::{Level, Territory};
+use tracing::warn;
+
+/// What answers questions about readings.
+pub type Answers = Arc<dyn Series + Send + Sync>;
+
+/// How long one answer of the engine may take. Gateways wait meanwhile, and so do acknowledgements.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The engine is asked again at once when it only hiccups; after that the gateways are asked to wait.
+const PATIENCE: Patience =
+    Patience { tries: 2, first: Duration::from_millis(200), longest: Duration::from_secs(1) };
+
+/// Where the settings say that readings are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the store's file.
+    Own,
+    /// In a VictoriaMetrics.
+    Victoria {
+        /// Where it listens.
+        url: String,
+    },
+}
+
+/// An engine that others run, and what points are called there.
+pub struct Elsewhere {
+    engine: Box<dyn Append + Send>,
+    names: Arc<Names>,
+    territory: Arc<Territory>,
+    points: HashMap<PointNo, (PointId, String)>,
+    epochs: HashMap<EpochNo, Epoch>,
+}
+
+/// Opens what readings are kept in; `None` is the store itself.
+///
+/// # Errors
+/// The engine is not there or not fit, or the store's readings are in another one.
+pub fn open(
+    place: &Place,
+    store: &mut Store,
+    territory: &Arc<Territory>,
+) -> Result<(Option<Elsewhere>, Answers)> {
+    let held = store.extent()?.chunks > 0 || store.extent()?.head_rows > 0;
+    match place {
+        Place::Own if store.keeps_rows_elsewhere()? => bail!(
+            "use this store alone: its readings are in another engine; set storage.engine back to that, or begin with \
+             another storage.path"
+        ),
+        Place::Own => Ok((None, Arc::new(store.reader()))),
+        Place::Victoria { .. } if held => bail!(
+            "keep readings in another engine: this store holds some itself, and nobody would see them; set \
+             storage.engine = \"embedded\", or begin with another storage.path"
+        ),
+        Place::Victoria { url } => {
+            let (mut elsewhere, answers) = connect(url, territory)?;
+            elsewhere.learn_all(&store.reader().restored()?)?;
+            store.keep_rows_elsewhere()?;
+            Ok((Some(elsewhere), answers))
+        }
+    }
+}
+
+/// What answers questions beside a running ingestor.
+///
+/// # Errors
+/// As [`open`].
+pub fn look(place: &Place, reader: &Reader, territory: &Arc<Territory>) -> Result<Answers> {
+    let Place::Victoria { url } = place else { return Ok(Arc::new(reader.clone())) };
+    let (mut elsewhere, answers) = connect(url, territory)?;
+    elsewhere.learn_all(&reader.restored()?)?;
+    Ok(answers)
+}
+
+fn connect(url: &str, territory: &Arc<Territory>) -> Result<(Elsewhere, Answers)> {
+    let names = Arc::new(Names::default());
+    let access = Access { url: url.to_owned(), token: None, timeout: TIMEOUT };
+    let engine = Victoria::connect(access, Arc::clone(&names), PATIENCE).context("use storage.engine")?;
+    let answers: Answers = Arc::new(engine.reader());
+    Ok((Elsewhere::new(Box::new(engine), names, territory), answers))
+}
+
+impl Elsewhere {
+    /// On an engine that knows points by these names.
+    pub fn new(engine: Box<dyn Append + Send>, names: Arc<Names>, territory: &Arc<Territory>) -> Self {
+        let (points, epochs) = (HashMap::new(), HashMap::new());
+        Self { engine, names, territory: Arc::clone(territory), points, epochs }
+    }
+
+    fn learn_all(&mut self, restored: &Restored) -> Result<()> {
+        for point in &restored.points {
+            self.learn_point(point)?;
+        }
+        for epoch in &restored.epochs {
+            self.learn_epoch(epoch.state.no, epoch.epoch);
+        }
+        Ok(())
+    }
+
+    fn learn_epoch(&mut self, no: EpochNo, epoch: Epoch) {
+        self.names.epoch(no, epoch);
+        self.epochs.insert(no, epoch);
+    }
+
+    fn learn_point(&mut self, entry: &PointEntry) -> Result<()> {
+        let id = &entry.id;
+        self.points.insert(entry.no, (id.clone(), entry.info.unit.clone()));
+        let base = self.territory.base_of(&id.gateway);
+        let mut tags = Tags {
+            gateway: id.gateway.to_string(),
+            device: id.device.to_string(),
+            point: id.key.to_string(),
+            measurement: entry.info.measurement.to_string(),
+            unit: entry.info.unit.clone(),
+            ..Tags::default()
+        };
+        for node in base.map(|base| self.territory.breadcrumb(&base.id)).unwrap_or_default() {
+            let place = match node.level {
+                Level::City => &mut tags.city,
+                Level::County => &mut tags.county,
+                Level::Town => &mut tags.town,
+                Level::Base => &mut tags.base,
+            };
+            place.clone_from(&node.id);
+        }
+        self.names.point(entry.no, tags).with_context(|| format!("name point {id} in the engine"))
+    }
+
+    /// Writes the rows among these effects. Returns the effects with what the engine refuses moved to quarantine; their
+    /// rows are durable.
+    ///
+    /// # Errors
+    /// The engine does not take rows now: none counts as stored, all may be given again.
+    pub fn put(&mut self, effects: Vec<Effect>, now: Timestamp) -> Result<Vec<Effect>, AppendError> {
+        for effect in &effects {
+            match effect {
+                // The point stays without a name; its rows are refused one by one and kept in quarantine.
+                Effect::Point(entry) => self.learn_point(entry).unwrap_or_else(|error| warn!("{error:#}")),
+                Effect::Epoch(EpochEntry { no, epoch, .. }) => self.learn_epoch(*no, *epoch),
+                _ => {}
+            }
+        }
+        let rows: Vec<Row> = effects.iter().filter_map(crate::board::rows_of).flatten().copied().collect();
+        if rows.is_empty() {
+            return Ok(effects);
+        }
+        let refused = self.engine.append(&rows)?;
+        Ok(if refused.is_empty() { effects } else { self.set_aside(effects, &refused, now) })
+    }
+
+    /// Takes refused rows out of the effects and puts them into quarantine.
+    fn set_aside(&self, effects: Vec<Effect>, refused: &[Refused], now: Timestamp) -> Vec<Effect> {
+        let (mut next, mut index, mut out) = (refused.iter().peekable(), 0, Vec::new());
+        let mut aside = Vec::new();
+        for effect in effects {
+            let Effect::Rows(rows) = effect else {
+                out.push(effect);
+                continue;
+            };
+            let mut kept = Vec::with_capacity(rows.len());
+            for row in rows {
+                match next.next_if(|refused| refused.index == index) {
+                    Some(refused) => aside.push((row, refused.why.clone())),
+                    None => kept.push(row),
+                }
+                index += 1;
+            }
+            if !kept.is_empty() {
+                out.push(Effect::Rows(kept));
+            }
+        }
+        out.extend(aside.into_iter().filter_map(|(row, why)| self.quarantined(&row, &why, now)));
+        out
+    }
+
+    /// A refused row as a line of JSON that a person can read.
+    fn quarantined(&self, row: &Row, why: &str, now: Timestamp) -> Option<Effect> {
+        let ((id, unit), epoch) = (self.points.get(&row.point)?, self.epochs.get(&row.epoch)?);
+        let (point, label) = (id.to_string(), epoch.to_string());
+        let label = export::Label { point: &point, unit, epoch: &label };
+        let mut text = String::new();
+        // A string takes everything.
+        let _ = export::put(&mut text, Format::JsonLines, label, row, &|at| at.0.to_string());
+        warn!(point, at_ms = row.at.0, why, "the engine refuses a reading; it is kept in quarantine");
+        Some(Effect::Quarantine(Quarantined {
+            gateway: id.gateway.clone(),
+            range: Some((*epoch, row.seq, row.seq + 1)),
+            form: Form::Record,
+            reason: format!("the engine refuses a reading: {why}"),
+            raw: text.into_bytes(),
+            at: now,
+        }))
+    }
+}
+
+/// What of a transaction is kept in the store's file: all but its rows.
+pub fn without_rows(transaction: &Transaction) -> Transaction {
+    let kept = transaction.effects.iter().filter(|effect| !matches!(effect, Effect::Rows(_)));
+    Transaction {
+        effects: kept.cloned().collect(),
+        alerts: transaction.alerts.clone(),
+        alert_state: transaction.alert_state.clone(),
+        at: transaction.at,
+    }
+}
