@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::tally::teeth;
 use crate::truth::accepted;
 use crate::{Gateway, Ingestor, Judge, TrueField, get, wait_for};
 
@@ -124,7 +125,8 @@ impl Counted {
     /// Waits until there are so many incidents of a kind; gives the newest.
     pub fn wait_for_incident(&self, kind: &str, count: usize) -> Value {
         // A loss is told within 5 minutes: its epoch has been silent for longer than a probe, and the next probe says so.
-        wait_for(&format!("{count} incidents of kind {kind}"), 300, || {
+        let most_s = if teeth() { 100 } else { 300 };
+        wait_for(&format!("{count} incidents of kind {kind}"), most_s, || {
             let all = self.incidents(kind);
             (all.len() >= count).then(|| all[0].clone())
         })

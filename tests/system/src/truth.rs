@@ -147,16 +147,11 @@ pub fn moment(row: &Value, key: &str) -> i64 {
 
 /// The labels (epoch, seq) that a gateway's log calls accepted.
 pub fn accepted(gateway: &Gateway) -> BTreeSet<(String, u64)> {
-    accepted_in_order(gateway).into_iter().collect()
-}
-
-/// The same as often as the log says it: each label once, unless one was used twice.
-pub fn accepted_in_order(gateway: &Gateway) -> Vec<(String, u64)> {
-    let mut labels = Vec::new();
+    let mut labels = BTreeSet::new();
     for line in gateway.program.output().lines().filter(|line| line.contains("accepted")) {
         let field = |name: &str| line.split(name).nth(1)?.split_whitespace().next();
         if let (Some(epoch), Some(seq)) = (field("epoch="), field("seq=")) {
-            labels.push((epoch.to_owned(), seq.parse().expect("a number")));
+            labels.insert((epoch.to_owned(), seq.parse().expect("a number")));
         }
     }
     labels
