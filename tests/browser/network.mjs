@@ -32,6 +32,15 @@ async function freePort() {
   }
 }
 
+/** Position of the gateway that asks a device which is not there, so that there is something missing. */
+export const SILENT = 3
+function addSilentDevice(config) {
+  const device = ['[[device]]', 'id = "lost-1"', 'name = "丢失的探头"', 'place = "1号棚"', 'bus = "line-1"', 'profile = "xy-md02"', 'unit = 99', 'interval_s = 2', '']
+  const text = readFileSync(config, 'utf8')
+  const at = text.indexOf('\n[[device]]')
+  writeFileSync(config, [text.slice(0, at), ...device].join('\n') + text.slice(at))
+}
+
 export async function waitFor(what, seconds, question) {
   const until = Date.now() + seconds * 1000
   for (;;) {
@@ -70,6 +79,7 @@ export async function start(gatewaysWanted) {
   await waitFor('the ingestor', 20, () => api('health'))
   const { gateways } = JSON.parse(readFileSync(join(fieldFolder, 'ready.json'), 'utf8'))
   const startGateway = (config) => run('sitian-gateway', ['run', '--config', config])
+  addSilentDevice(join(fieldFolder, `${gateways[SILENT]}.toml`))
   const parts = { ingestor, gateways: new Map() }
   for (const gateway of gateways.slice(0, gatewaysWanted)) parts.gateways.set(gateway, startGateway(join(fieldFolder, `${gateway}.toml`)))
   await waitFor('online gateways', 30, async () => {

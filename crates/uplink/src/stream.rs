@@ -45,6 +45,8 @@ pub(crate) struct Stream {
     pub manifest_ms: Option<u64>,
     /// When the centre last said that nothing under way has arrived.
     pub rewound_ms: u64,
+    /// What was acknowledged before the centre took it back: the next probe says so.
+    pub taken_back: Option<Seq>,
     /// Another writer uses this epoch; nothing is sent until it is relabelled.
     pub forked: bool,
     /// This process has written to it: nobody else can have committed more of it than was sent.
@@ -72,6 +74,7 @@ impl Stream {
             hold_until_ms: 0,
             manifest_ms: None,
             rewound_ms: 0,
+            taken_back: None,
             forked: false,
             own: false,
             doubt: None,

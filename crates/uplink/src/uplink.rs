@@ -230,8 +230,11 @@ impl Uplink {
             }
             Action::Manifest => self.repeat_manifest(at),
             Action::Rewind if ack.committed < stream.held.acked && !Mutant::RewindIgnored.lives() => {
-                stream.held.acked = ack.committed;
+                // A centre put back from a backup calls before it has heard anybody: it has to learn what it forgot.
+                stream.taken_back = Some(stream.held.acked);
+                (stream.held.acked, stream.rewound_ms) = (ack.committed, now_ms);
                 stream.restart();
+                stream.probe_due = true;
                 self.commands.push_back(Command::Release { epoch: ack.epoch, committed: ack.committed });
             }
             // A centre that has just started says so: what was under way to its predecessor is lost. Several such words
@@ -362,6 +365,7 @@ impl Uplink {
         stream.probe_due = false;
         let is_live = Some(read.epoch) == self.live;
         let Held { acked, oldest, .. } = stream.held;
+        let acked = stream.taken_back.take_if(|_| read.entries.is_empty()).unwrap_or(acked);
         let batch = Batch {
             epoch: read.epoch,
             first: read.first,

@@ -310,8 +310,11 @@ fn a_rewind_starts_again_where_the_centre_remembers_once() {
     let mut uplink = idle(100);
     assert_eq!(
         ack(&mut uplink, LIVE, 40, Action::Rewind, 100),
-        [Command::Release { epoch: LIVE, committed: 40 }, read(LIVE, 40, BATCH)]
+        [Command::Release { epoch: LIVE, committed: 40 }, read(LIVE, 40, 0)]
     );
+    let commands = answer(&mut uplink, LIVE, 40, 0, 100);
+    assert_eq!(published(&commands), [(LIVE, 40, 0, 100)], "100 were acknowledged");
+    assert_eq!(commands.last(), Some(&read(LIVE, 40, BATCH)));
     assert_eq!(ack(&mut uplink, LIVE, 40, Action::Rewind, 101), []);
     let commands = answer(&mut uplink, LIVE, 40, 60, 102);
     assert_eq!(published(&commands), [(LIVE, 40, 60, 40)]);

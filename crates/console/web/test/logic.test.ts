@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Alert, Incident, Rollup, Window } from "../src/api/view.ts";
-import { scale } from "../src/chart/options.ts";
+import { scale, spanLabel } from "../src/chart/options.ts";
 import { age, stale } from "../src/logic/age.ts";
 import { bytes, figure, hourMinute, percent, plain } from "../src/logic/figures.ts";
 import { overlap, placeLabels, spread, type Disc } from "../src/logic/placement.ts";
@@ -105,6 +105,15 @@ describe("the picture", () => {
       expect(overlap(a, signs[0]!)).toBe(0);
       expect(a.x >= 0 && a.x + a.width <= 800 && a.y >= 0 && a.y + a.height <= 500).toBe(true);
     }
+  });
+});
+
+describe("the chart", () => {
+  test("a reason is written along its span, else down it, else left to the pointer", () => {
+    expect(spanLabel("网关离线", 80, 12)).toEqual({ formatter: "网关离线" });
+    expect(spanLabel("网关离线", 30, 12)).toEqual({ formatter: "网\n关\n离\n线" });
+    expect(spanLabel("gateway offline", 30, 12)).toEqual({ formatter: "gateway offline", rotate: 90 });
+    expect(spanLabel("网关离线", 8, 12)).toBeNull();
   });
 });
 

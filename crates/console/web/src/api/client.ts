@@ -43,9 +43,9 @@ export const aggregates = (point: string, from: Date, to: Date, window: string) 
   );
 
 export const incidents = (scope: string, from: Date) => ask<{ items: Incident[] }>(`/incidents?${query({ scope, from: from.toISOString(), limit: 200 })}`);
-/** One entry: the whole span of one place. */
+/** One entry, the whole span, for the place and for each of those directly below. */
 export const completeness = (scope: string, from: Date, to: Date) =>
-  ask<{ items: LedgerEntry[] }>(`/completeness?${query({ scope, from: from.toISOString(), to: to.toISOString() })}`);
+  ask<{ items: LedgerEntry[] }>(`/completeness?${query({ scope, depth: 1, from: from.toISOString(), to: to.toISOString() })}`);
 
 export const openAlerts = (scope: string) => ask<{ items: Alert[]; log_cursor: string }>(`/alerts?${query({ scope, phase: "open", limit: 500 })}`);
 export const allAlerts = (scope: string) => ask<{ items: Alert[] }>(`/alerts?${query({ scope, limit: 500 })}`);

@@ -2,11 +2,15 @@
 
 import type { Alert, Point, Severity, Window } from "../api/view";
 import { figure, hourMinute } from "../logic/figures";
+import { textWidth } from "../logic/placement";
 import { isolated } from "../logic/series";
 
 export const PLOT = { left: 56, right: 60, top: 18, bottom: 28 };
 
-export type Palette = Record<"ink" | "ink2" | "ink3" | "line" | "chartLine" | "chartBand" | Severity, string>;
+export type Palette = Record<"ink" | "ink2" | "ink3" | "line" | "sheet" | "chartLine" | "chartBand" | Severity, string>;
+
+/** A time in which readings are missing, with the reason in words. */
+export interface Gap { from: number; to: number; word: string }
 
 export interface Picture {
   windows: Window[];
@@ -14,7 +18,12 @@ export interface Picture {
   to: number;
   point: Point;
   alerts: Alert[];
+  gaps: Gap[];
   palette: Palette;
+  /** What no data looks like everywhere: hatched. */
+  hatch: object | string;
+  /** Width of the plot in pixels: what is written into a span has to fit. */
+  plotWidth: number;
   /** The em in pixels: larger on the wall. */
   em: number;
   font: string;
@@ -35,6 +44,28 @@ export function scale(windows: Window[], limits: number[]): { min: number; max: 
   }
   const pad = Math.max((high - low) * 0.08, Math.abs(high) * 0.005, 1e-6);
   return { min: low >= 0 && low - pad < 0 ? 0 : low - pad, max: high + pad };
+}
+
+/** How the name of a span is written into it: along it, else down it, else not at all (the pointer tells). */
+export function spanLabel(word: string, width: number, size: number): { formatter: string; rotate?: number } | null {
+  if (textWidth(word, size) + 8 <= width) return { formatter: word };
+  if (width < size * 1.4) return null;
+  return /[\u4e00-\u9fff]/.test(word) ? { formatter: [...word].join("\n") } : { formatter: word, rotate: 90 };
+}
+
+/** Faded where readings are missing, under everything else, so that silence never looks like a calm field. */
+function faded(picture: Picture) {
+  const { from, to, palette, em } = picture;
+  const size = em * 0.75;
+  return picture.gaps.flatMap((gap) => {
+    const [left, right] = [Math.max(gap.from, from), Math.min(gap.to, to)];
+    if (right <= left) return [];
+    const said = spanLabel(gap.word, ((right - left) / (to - from)) * picture.plotWidth, size);
+    const label = said
+      ? { ...said, show: true, position: "inside", align: "center", verticalAlign: "middle", lineHeight: size * 1.15, color: palette.ink2, fontSize: size, fontFamily: picture.font, textBorderColor: palette.sheet, textBorderWidth: 3 }
+      : { show: false };
+    return [[{ xAxis: left, itemStyle: { color: picture.hatch, opacity: 0.55 }, label }, { xAxis: right }]];
+  });
 }
 
 export function option(picture: Picture) {
@@ -78,6 +109,7 @@ export function option(picture: Picture) {
       formatter: (items: { value: [number, number] }[]) => picture.tooltip(items[0]?.value[0] ?? 0),
     },
     series: [
+      { ...quiet, name: "gaps", type: "line", data: [], z: 1, markArea: { silent: true, data: faded(picture) } },
       { ...quiet, name: "min", type: "line", stack: "band", stackStrategy: "all", data: windows.map((w) => [middle(w), w.min]) },
       {
         ...quiet,

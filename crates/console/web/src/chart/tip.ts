@@ -1,7 +1,7 @@
 // What the pointer says about one window. Built from elements: the security policy forbids styles in HTML text.
 
 import type { Point, Window } from "../api/view";
-import { causeInWords, t } from "../i18n";
+import { missingInWords, t } from "../i18n";
 import { figure, moment } from "../logic/figures";
 import { now } from "../state/clock";
 
@@ -18,6 +18,8 @@ export function tip(windows: Window[], at: number, point: Point): HTMLElement | 
   line(window.mean == null ? t("chart.none") : `${t("chart.mean")} ${value(window.mean)} ${point.unit}`, true);
   if (window.mean != null) line(`${t("chart.band")} ${value(window.min)} – ${value(window.max)}`);
   line(t("chart.count", { count: window.count, expected: window.expected }));
-  for (const [cause, count] of Object.entries(window.bad)) line(`${causeInWords(cause)} ${count}`);
+  if (window.uncertain) line(`${t("point.quality_uncertain")} ${window.uncertain}`);
+  const missing = missingInWords(window.missing);
+  if (missing) line(missing);
   return box;
 }

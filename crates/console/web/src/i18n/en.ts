@@ -283,6 +283,7 @@ export const en: Record<Key, string> = {
   "chart.count": "readings {count}/{expected}",
   "chart.none": "no data",
   "chart.empty": "No data in this span. Choose another range.",
+  "chart.silent": "No readings: that does not mean that all is well. {missing}",
   "chart.window": "one point per {window}",
   "chart.complete": "{ratio} complete",
   "chart.complete_all": "no gaps",

@@ -281,6 +281,7 @@ export const zh = {
   "chart.count": "读数 {count}/{expected}",
   "chart.none": "无数据",
   "chart.empty": "这段时间没有数据。请换一个时间范围。",
+  "chart.silent": "没有读数，不等于一切正常。{missing}",
   "chart.window": "每 {window}一点",
   "chart.complete": "完整率 {ratio}",
   "chart.complete_all": "没有缺口",

@@ -80,8 +80,10 @@ export function placeLabels(
   const order = labels.map((_, k) => k).sort((a, b) => labels[b]!.priority - labels[a]!.priority || a - b);
   for (const k of order) {
     const inside = (s: Spot) => s.x >= 0 && s.y >= 0 && s.x + s.width <= sheet.width && s.y + s.height <= sheet.height;
+    const hinders = (box: Box, spot: Box) =>
+      box.x < spot.x + spot.width && spot.x < box.x + box.width && box.y < spot.y + spot.height && spot.y < box.y + box.height;
     const free = spots(discs[k]!, labels[k]!, sheet.width, gap).find(
-      (spot) => inside(spot) && taken.every((box, at) => at === k || overlap(box, spot) === 0),
+      (spot) => inside(spot) && !taken.some((box, at) => at !== k && hinders(box, spot)),
     );
     if (!free) continue;
     placed[k] = free;

@@ -44,6 +44,8 @@ export function told(incidents: Incident[]): Told[] {
 export function useTrust(id: Ref<string>, ready: Ref<boolean>) {
   const incidents = shallowRef<Told[]>([]);
   const missing = shallowRef<Missing>({});
+  /** The same of the places directly below. */
+  const missingBelow = shallowRef<Map<string, Missing>>(new Map());
   let turn = 0;
 
   /** Beside the page, never in its way: what cannot be read now stays as it was. */
@@ -56,14 +58,16 @@ export function useTrust(id: Ref<string>, ready: Ref<boolean>) {
     ]);
     if (mine !== turn) return;
     if (list.status === "fulfilled") incidents.value = told(list.value.items);
-    missing.value = ledger.status === "fulfilled" ? (ledger.value.items[0]?.missing ?? {}) : {};
+    const entries = ledger.status === "fulfilled" ? ledger.value.items : [];
+    missing.value = entries.find((entry) => entry.id === id.value)?.missing ?? {};
+    missingBelow.value = new Map(entries.map((entry) => [entry.id, entry.missing]));
   }
 
   watch(
     [id, ready],
     () => {
       turn += 1;
-      [incidents.value, missing.value] = [[], {}];
+      [incidents.value, missing.value, missingBelow.value] = [[], {}, new Map()];
       if (id.value && ready.value) void read();
     },
     { immediate: true },
@@ -73,5 +77,5 @@ export function useTrust(id: Ref<string>, ready: Ref<boolean>) {
     turn += 1;
     window.clearInterval(timer);
   });
-  return { incidents, missing };
+  return { incidents, missing, missingBelow };
 }
