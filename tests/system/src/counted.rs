@@ -28,6 +28,8 @@ pub struct Layout<'a> {
     pub gateway_under: &'a [&'a str],
     /// What the ingestor runs under.
     pub ingestor_under: &'a [&'a str],
+    /// Further `--set` settings of the ingestor.
+    pub ingestor: &'a [&'a str],
 }
 
 impl Default for Layout<'_> {
@@ -39,6 +41,7 @@ impl Default for Layout<'_> {
             keep_alive_s: 5,
             gateway_under: &[],
             ingestor_under: &[],
+            ingestor: &[],
         }
     }
 }
@@ -59,7 +62,8 @@ impl Counted {
     /// Starts it and waits for the first stored reading.
     pub fn start(layout: &Layout<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let ingestor = Ingestor::start_on(folder.path(), layout.broker, &[], layout.ingestor_under);
+        let ingestor =
+            Ingestor::start_on(folder.path(), layout.broker, layout.ingestor, layout.ingestor_under);
         let field = TrueField::start(layout.field, 1, 1);
         TrueField::write_profile(folder.path(), WORDS);
         let (host, port) = layout.pipe.unwrap_or(("127.0.0.1", ingestor.mqtt));

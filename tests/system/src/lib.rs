@@ -22,6 +22,7 @@ pub mod rig;
 pub mod strace;
 pub mod tally;
 pub mod truth;
+pub mod victoria;
 
 pub use card::Card;
 pub use counted::Counted;
@@ -31,3 +32,4 @@ pub use program::Program;
 pub use question::{Stream, get, post, wait_for};
 pub use rig::Rig;
 pub use truth::{Judge, TrueField, Verdict};
+pub use victoria::Victoria;

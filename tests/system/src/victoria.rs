@@ -1,0 +1,52 @@
+//! Debian's VictoriaMetrics, as an engine that holds the centre's readings.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::program::free_port;
+use crate::{Program, wait_for};
+
+/// A running one, on a folder of its own.
+pub struct Victoria {
+    folder: PathBuf,
+    port: u16,
+    /// The process.
+    pub program: Program,
+}
+
+impl Victoria {
+    /// Starts it on a free loopback port.
+    pub fn start(folder: &Path) -> Self {
+        let port = free_port();
+        let mut engine = Self { folder: folder.to_owned(), port, program: Self::launch(folder, port) };
+        engine.wait_until_listening();
+        engine
+    }
+
+    fn launch(folder: &Path, port: u16) -> Program {
+        let mut command = Command::new("victoria-metrics");
+        command.arg(format!("-storageDataPath={}", folder.join("victoria").display()));
+        command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
+        command.args(["-retentionPeriod=10y", "-dedup.minScrapeInterval=1ms", "-memory.allowedBytes=200MB"]);
+        Program::start(folder, "victoria", &mut command)
+    }
+
+    fn wait_until_listening(&mut self) {
+        let address = ("127.0.0.1", self.port);
+        wait_for("victoria-metrics listening", 60, || {
+            self.program.expect_alive();
+            std::net::TcpStream::connect(address).ok()
+        });
+    }
+
+    /// Settings of an ingestor that keeps its readings here.
+    pub fn settings(&self) -> [String; 2] {
+        ["storage.engine=victoriametrics".to_owned(), format!("storage.url=http://127.0.0.1:{}", self.port)]
+    }
+
+    /// Starts it on its folder after [`Program::kill`].
+    pub fn start_again(&mut self) {
+        self.program = Self::launch(&self.folder, self.port);
+        self.wait_until_listening();
+    }
+}
