@@ -20,6 +20,8 @@ const COMPOSED: [&str; 10] = [
     "##0087QN=20260610090300000;ST=91;CN=9015;PW=123456;MN=620702107000000000000001;Flag=8;CP=&&&&6600\r\n",
     "##0144QN=20260610090400000;ST=22;CN=2061;PW=123456;MN=620702107000000000000001;Flag=9;RF=1;CP=&&DataTime=20260610050000;a01001-Avg=9.9,a01001-Flag=N&&2700\r\n",
 ];
+/// A packet whose numbers are written with five digits, as one maker does.
+const PADDED: &str = "QN=20260610090200000;ST=22;CN=2051;PW=123456;MN=620702107000000000000001;Flag=11;PNUM=00002;PNO=00001;CP=&&a01001-Avg=18.2&&";
 const WILD_LENGTH: &str = "##0131ST=22;CN=2011;PW=123456;MN=120112TJTGGN13;CP=&&DataTime=20150811151200;PM10-Rtd=89.59,PM10-Flag=N;TSP-Rtd=133.71,TSP-Flag=N&&C241\r\n";
 const WILD_CRC: &str =
     "##0077QN=20170516010101001;ST=22;CN=1011;PW=123456;MN=ABCDEFG1234567;Flag=3;CP=&&&&8411\r\n";
@@ -67,6 +69,30 @@ fn what_stations_make_of_the_standard_is_read_and_marked() {
     }
 }
 
+/// What four other stations send, whose checksum is that of Modbus: none of them can be the standard's, which has 256 values.
+#[test]
+fn a_checksum_of_modbus_is_never_taken_for_the_standards() {
+    let standard: std::collections::BTreeSet<u16> =
+        (0..=u16::MAX).map(|n| sum(&encode(&format!("{n}&&"), Crc::Standard))).collect();
+    assert_eq!(standard.len(), 256);
+    for other in [0x8411, 0xE1C4, 0x30A5, 0xB388] {
+        assert!(!standard.contains(&other), "{other:04X}");
+    }
+}
+
+fn sum(frame: &[u8]) -> u16 {
+    let digits = &frame[frame.len() - 6..frame.len() - 2];
+    u16::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
+}
+
+/// The standard of 2025 sums up the plain text and encrypts afterwards: to us it is a spoilt frame, and not acknowledged.
+#[test]
+fn an_encrypted_body_is_refused_and_the_next_frame_is_read() {
+    let cipher = PRINTED[0].replace("RtdInterval=30", "{0xE4,0x3E,0x11,0x90,0x5A,0x01}Rtd=30");
+    let found = frames(&format!("{cipher}{}", PRINTED[1]));
+    assert!(matches!(&found[..], [Err(FrameFault::Checksum), Ok(_)]), "{found:?}");
+}
+
 #[test]
 fn after_junk_and_spoilt_frames_the_next_whole_one_is_found() {
     for (before, faults) in [
@@ -111,6 +137,8 @@ fn the_head_says_edition_wishes_and_packets() {
             "{frame}"
         );
     }
+    let padded = Message::parse(PADDED).unwrap();
+    assert_eq!((padded.version(), padded.packet), (2, Some((2, 1))));
     for segment in
         ["", "CP=&&&&", "MN=1;CP=&&&&", "CN=x;MN=1;CP=&&&&", "CN=2011;MN=;CP=&&&&", "CN=99999;MN=1;CP=&&&&"]
     {
@@ -160,6 +188,11 @@ fn pairs_become_fields_and_flags_become_doubt() {
         ),
         ("a34004-Rtd=75600.000,a34004-Flag=T", None, &["a34004-Rtd=75600?implausible"]),
         ("a34004-Rtd=1,a34004-Flag=M", None, &["a34004-Rtd=1?device_status"]),
+        ("a34004-Rtd=1,a34004-Flag=F", None, &["a34004-Rtd=1?device_status"]),
+        ("a34004-Rtd=1,a34004-Flag=S", None, &["a34004-Rtd=1?device_status"]),
+        ("a34004-Rtd=1,a34004-Flag=C", None, &["a34004-Rtd=1?device_status"]),
+        ("a34004-Rtd=1,a34004-Flag=B", None, &["a34004-Rtd=1?device_status"]),
+        ("a34004-Rtd=1,a34004-Flag=Z", None, &["a34004-Rtd=1?device_status"]),
         ("a34004-Rtd=,a34004-Flag=N", None, &["a34004-Rtd=!not_a_number"]),
         ("PM10-Rtd=89.59,PM10-Flag=N;TSP-Rtd=133.71", None, &["PM10-Rtd=89.59", "TSP-Rtd=133.71"]),
         ("a34004-SampleTime=20260610080000,a34004-Rtd=1", None, &["a34004-Rtd=1"]),
