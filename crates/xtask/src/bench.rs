@@ -4,6 +4,7 @@
 mod delivery;
 mod field;
 mod gateway;
+mod line;
 mod peer;
 mod process;
 mod series;
@@ -51,6 +52,8 @@ enum Part {
     Series,
     /// The gateway, and a script of pymodbus and paho with the same devices. Only when asked for.
     Field,
+    /// One RTU line at 9600 baud, with and without a dead device. Only when asked for.
+    Line,
 }
 
 /// Runs the measurements.
@@ -71,6 +74,9 @@ pub fn run(options: &Options) -> Result<()> {
         let folder = Path::new(FOLDER).join("field");
         gateway::measure(&folder.join("gateway"), options.seconds, options.devices)?;
         peer::measure(&folder.join("script"), options.seconds, options.devices)?;
+    }
+    if options.part == Some(Part::Line) {
+        line::measure(&Path::new(FOLDER).join("line"), options.seconds)?;
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ fn device(seed: u64, thinking: Duration) -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("failed to listen for a device")?;
     let port = listener.local_addr()?.port();
     std::thread::spawn(move || {
-        let mut sensor = Sensor { strayed: [0; 10], dice: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) };
+        let mut sensor = Sensor::new(seed);
         for socket in listener.incoming().flatten() {
             // A gateway that goes away ends its conversation; the next one is served.
             drop(converse(socket, &mut sensor, thinking));
@@ -51,12 +51,18 @@ fn device(seed: u64, thinking: Duration) -> Result<u16> {
     Ok(port)
 }
 
-struct Sensor {
+/// The registers of one device.
+pub struct Sensor {
     strayed: [i16; 10],
     dice: u64,
 }
 
 impl Sensor {
+    /// At its first values; each seed has a walk of its own.
+    pub fn new(seed: u64) -> Self {
+        Self { strayed: [0; 10], dice: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
+    }
+
     fn walk(&mut self) {
         for strayed in &mut self.strayed {
             self.dice ^= self.dice << 13;
@@ -68,7 +74,7 @@ impl Sensor {
     }
 
     /// The answer to a request PDU.
-    fn answer(&mut self, pdu: &[u8]) -> Vec<u8> {
+    pub fn answer(&mut self, pdu: &[u8]) -> Vec<u8> {
         let [READ_HOLDING, _, first, _, count] = *pdu else {
             return vec![pdu.first().copied().unwrap_or_default() | 0x80, ILLEGAL_FUNCTION];
         };
