@@ -54,7 +54,7 @@ pub enum StreamEvent {
     Up(u64),
     /// Bytes arrived.
     Bytes(u64, Vec<u8>),
-    /// A link is gone, or cannot be opened, for this reason.
+    /// A link is gone, or cannot be opened, for this reason. Link 0 of a listening socket: nobody can dial in.
     Down(u64, String),
 }
 
@@ -170,15 +170,14 @@ async fn listen(
     tell: mpsc::Sender<StreamEvent>,
     introduce: mpsc::Sender<(u64, mpsc::Sender<Vec<u8>>)>,
 ) {
-    let mut last_fault = String::new();
     let listener = loop {
         match TcpListener::bind(&address).await {
             Ok(listener) => break listener,
             Err(fault) => {
-                let fault = format!("listen on {address}: {fault}");
-                if fault != last_fault {
-                    tracing::warn!(%fault, "nobody can dial in");
-                    last_fault = fault;
+                // No connection has this number.
+                let reason = format!("listen on {address}: {fault}");
+                if tell.send(StreamEvent::Down(0, reason)).await.is_err() {
+                    return;
                 }
                 tokio::time::sleep(REOPEN).await;
             }

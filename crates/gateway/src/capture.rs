@@ -53,6 +53,12 @@ pub struct Options {
 pub fn capture(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
     let plan = Plan::make(&loaded, options.source.folder()).map_err(Faults)?;
+    if plan.talking.iter().any(|bus| bus.name == options.bus) {
+        bail!(
+            "record bus {}: only Modbus is recorded; `probe` of a device shows every byte of it",
+            options.bus
+        );
+    }
     let known: Vec<String> = plan.buses.iter().map(|bus| bus.name.clone()).collect();
     let Plan { manifest, buses, .. } = plan;
     let Some(mut bus) = buses.into_iter().find(|bus| bus.name == options.bus) else {
@@ -76,7 +82,7 @@ pub fn capture(options: &Options) -> Result<()> {
     let (asked, lost, damaged) = devices.fold((0, 0, 0), |(asked, lost, damaged), device| {
         (asked + device.polls, lost + device.timeouts, damaged + device.checksums)
     });
-    println!(
+    say!(
         "{}: {bytes} bytes · {asked} requests, {lost} without answer, {damaged} answers damaged\n\
          look at it: sitian-gateway replay {}",
         options.output.display(),
@@ -132,7 +138,9 @@ struct Reel {
 impl Tape {
     fn start(path: &Path, head: &str) -> Result<Self> {
         let file = File::options().write(true).create_new(true).open(path);
-        let mut out = BufWriter::new(file.with_context(|| format!("make {}", path.display()))?);
+        let mut out = BufWriter::new(
+            file.with_context(|| format!("make {} (no recording is overwritten)", path.display()))?,
+        );
         out.write_all(head.as_bytes())?;
         Ok(Self(Arc::new(Mutex::new(Reel { out, bytes: head.len() as u64, fault: None }))))
     }

@@ -2,6 +2,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[macro_use]
+mod screen;
+
 mod advice;
 mod ask;
 mod board;
@@ -22,7 +25,6 @@ mod probe;
 mod reload;
 mod run;
 mod scan;
-mod screen;
 mod settings;
 mod show;
 mod spooler;

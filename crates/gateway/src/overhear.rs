@@ -20,7 +20,7 @@ pub async fn overhear(bus: TalkingBus, at: usize) -> Result<()> {
     let device = DevicePlan { interval_ms: INTERVAL_MS, ..plan.devices.swap_remove(at) };
     plan.devices = vec![device.clone()];
     let profile = &device.profile;
-    println!(
+    say!(
         "{} {} · profile {} ({}) · {} on bus {name}, {}",
         profile.vendor,
         profile.model,
@@ -30,7 +30,7 @@ pub async fn overhear(bus: TalkingBus, at: usize) -> Result<()> {
         settings.describe()
     );
     if !profile.dialect.asks() {
-        println!("it speaks by itself: listening for at most {} s", LISTEN_MS / 1_000);
+        say!("it speaks by itself: listening for at most {} s", LISTEN_MS / 1_000);
     }
     let stream = Stream::open(&name, settings)?;
     let mut ear =
@@ -41,7 +41,7 @@ pub async fn overhear(bus: TalkingBus, at: usize) -> Result<()> {
             "hear the device: nothing came; check power, wiring (A/B or RX/TX swapped?), baud, parity and address"
         );
     }
-    println!();
+    say!();
     show(&device, &ear.samples);
     Ok(())
 }
@@ -86,7 +86,9 @@ impl Ear {
             }
             StreamEvent::Bytes(link, bytes) => {
                 self.heard = true;
-                println!("< {}", bytes.escape_ascii());
+                bytes
+                    .split_inclusive(|byte| *byte == b'\n')
+                    .for_each(|line| say!("< {}", line.escape_ascii()));
                 if let Some(machine) = &mut self.machine {
                     machine.handle_bytes(link, &bytes, now);
                 }
@@ -103,7 +105,7 @@ impl Ear {
         while let Some(command) = self.machine.as_mut().and_then(Talk::poll_command) {
             match command {
                 Command::Write(link, bytes) => {
-                    println!("> {}", bytes.escape_ascii());
+                    say!("> {}", bytes.escape_ascii());
                     self.stream.write(link, bytes);
                 }
                 // What is acknowledged only when it is kept is not acknowledged here: `run` gets it again.
@@ -111,7 +113,7 @@ impl Ear {
                     self.samples.retain(|known| !new.iter().any(|sample| sample.point == known.point));
                     self.samples.extend(new);
                 }
-                Command::Stranger(who) => println!("somebody else speaks: {who}"),
+                Command::Stranger(who) => say!("somebody else speaks: {who}"),
             }
         }
     }
@@ -123,14 +125,14 @@ fn show(device: &DevicePlan, samples: &[Sample]) {
         let (name, field) = (meaning.key.as_str(), &meaning.field);
         let Some(Sample { value, quality, .. }) = samples.iter().find(|sample| sample.point == point.point)
         else {
-            println!("{name:<24} {:>10} not heard   [{field}]", "–");
+            say!("{name:<24} {:>10} not heard   [{field}]", "–");
             continue;
         };
         let value =
             value.map_or("–".to_owned(), |value| format!("{value:.*}", usize::from(meaning.decimals)));
         let why = quality.cause().map_or(String::new(), |cause| format!(" ({})", cause.word()));
         let (min, max) = (meaning.min, meaning.max);
-        println!(
+        say!(
             "{name:<24} {value:>10} {:<8} {}{why}   [{field}] plausible {min} to {max}",
             meaning.unit,
             quality.word()

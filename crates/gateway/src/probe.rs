@@ -81,7 +81,7 @@ async fn device(options: &Options, planned: PlannedBus, at: usize) -> Result<()>
     if !options.json {
         let mark = profile.verified.mark();
         let (vendor, model, id, unit) = (&profile.vendor, &profile.model, &profile.id, device.unit);
-        println!("{vendor} {model} · profile {id} ({mark}) · bus {name} · unit {unit}");
+        say!("{vendor} {model} · profile {id} ({mark}) · bus {name} · unit {unit}");
     }
     let patience = Patience::start(Some(options.seconds));
     let bus = Bus::open(&name, settings)?;
@@ -106,15 +106,15 @@ async fn device(options: &Options, planned: PlannedBus, at: usize) -> Result<()>
     let last = words.last().cloned().unwrap_or_default();
     match (options.all_orders, options.json) {
         (false, false) => {
-            println!();
-            profile.points.iter().for_each(|point| println!("{}", line(profile, point, &last)));
+            say!();
+            profile.points.iter().for_each(|point| say!("{}", line(profile, point, &last)));
         }
-        (false, true) => println!("{}", json(profile.points.iter().map(|point| as_json(point, &last)))),
+        (false, true) => say!("{}", json(profile.points.iter().map(|point| as_json(point, &last)))),
         (true, as_json) => ranks(profile, &words, as_json),
     }
     let likely = talk.seen.likely(serial);
     if !likely.is_empty() && !options.json {
-        println!("\n{likely}");
+        say!("\n{likely}");
     }
     Ok(())
 }
@@ -149,11 +149,11 @@ impl Talk<'_> {
                 Ok(answer) => {
                     let raw = words.take(&request, answer);
                     if !quiet {
-                        println!("{place:<22} {}   ({} ms)", hex(&raw), started.elapsed().as_millis());
+                        say!("{place:<22} {}   ({} ms)", hex(&raw), started.elapsed().as_millis());
                     }
                 }
                 Err(Failure::Unreachable(reason)) => bail!("reach the bus: {reason}"),
-                Err(failure) if !quiet => println!("{place:<22} {failure}"),
+                Err(failure) if !quiet => say!("{place:<22} {failure}"),
                 Err(_) => {}
             }
         }
@@ -211,7 +211,7 @@ fn ranks(profile: &Profile, reads: &[Words], as_json: bool) {
         }
         let (range, newest) = (format!("{} to {} {}", point.min, point.max, point.unit), samples.last());
         let raw = newest.map(|(own, _)| hex(own)).unwrap_or_default();
-        println!(
+        say!(
             "\n{} · {} 0x{:04X} [{raw}] · plausible {range}",
             point.key,
             point.function.word(),
@@ -221,12 +221,12 @@ fn ranks(profile: &Profile, reads: &[Words], as_json: bool) {
             readings
                 .iter()
                 .take(orders::SHOWN)
-                .for_each(|reading| println!("{}", rank_line(reading, samples.len())));
+                .for_each(|reading| say!("{}", rank_line(reading, samples.len())));
         }
-        println!("  → {verdict}");
+        say!("  → {verdict}");
     }
     if as_json {
-        println!("{}", json(all.into_iter()));
+        say!("{}", json(all.into_iter()));
     }
 }
 

@@ -89,12 +89,12 @@ pub fn scan(options: &Options) -> Result<()> {
     runtime.shutdown_background();
     let (found, seen) = found?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        say!("{}", serde_json::to_string_pretty(&found)?);
     } else if found.is_empty() {
         let serial = lines.iter().any(|line| matches!(line, BusSettings::Rtu(_)));
-        println!("nobody found. {}", seen.likely(serial));
+        say!("nobody found. {}", seen.likely(serial));
     } else {
-        print!("{}", blocks(options, &found));
+        crate::screen::put(format_args!("{}", blocks(options, &found)));
     }
     Ok(())
 }
@@ -155,9 +155,9 @@ async fn all(options: &Options, lines: &[BusSettings], library: &Library) -> Res
     if !options.json {
         let forms: Vec<String> = lines.iter().map(advice::describe).collect();
         let most = Duration::from_millis(per_line * lines.len() as u64);
-        println!("asking units {} · at most {} · Ctrl-C ends", options.units, span(most));
-        forms.iter().for_each(|form| println!("  {form}"));
-        println!();
+        say!("asking units {} · at most {} · Ctrl-C ends", options.units, span(most));
+        forms.iter().for_each(|form| say!("  {form}"));
+        say!();
     }
     let mut found: Vec<Found> = Vec::new();
     let mut seen = Seen::default();
@@ -167,7 +167,7 @@ async fn all(options: &Options, lines: &[BusSettings], library: &Library) -> Res
         one(options, line, library, &patience, left, &mut found, &mut here).await?;
         if here.garbled > 0 && !options.json {
             let what = advice::describe(line);
-            println!(
+            say!(
                 "{what}: {} damaged answers: another speed or parity, or two devices with one unit id",
                 here.garbled
             );
@@ -250,12 +250,12 @@ async fn is_there(bus: &mut Bus, unit: u8, timeout_ms: u32, seen: &mut Seen) -> 
 fn tell(found: &Found) {
     let head = coloured(&format!("unit {:<3}", found.unit), "32");
     let line = if found.line.is_empty() { String::new() } else { format!("{} · ", found.line) };
-    println!("{head} {line}answers in {} ms", found.latency_ms);
+    say!("{head} {line}answers in {} ms", found.latency_ms);
     if found.guesses.is_empty() {
-        println!("    no profile fits: see the maker's register table");
+        say!("    no profile fits: see the maker's register table");
     }
     for guess in &found.guesses {
-        println!("    {:<20} {} · {}", guess.profile, guess.device, guess.values.join(" · "));
+        say!("    {:<20} {} · {}", guess.profile, guess.device, guess.values.join(" · "));
     }
 }
 

@@ -1,9 +1,27 @@
 //! How the commands for people write: aligned columns also with Chinese names, colour and redrawing on a terminal only,
 //! local times with their zone.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::fmt::Arguments;
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
 use sitian_model::Quality;
+
+/// Writes a line to standard output.
+macro_rules! say {
+    () => { crate::screen::put(format_args!("\n")) };
+    ($($words:tt)*) => { crate::screen::put(format_args!("{}\n", format_args!($($words)*))) };
+}
+
+/// Writes to standard output. Who has stopped reading (`| head`) has seen enough: that ends the program, as it would end
+/// others.
+pub fn put(text: Arguments) {
+    let Err(fault) = stdout().lock().write_fmt(text) else { return };
+    if fault.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    eprintln!("failed to write to standard output: {fault}");
+    std::process::exit(1);
+}
 
 /// The moment as people here write it, with its zone.
 pub fn now() -> String {
@@ -72,7 +90,8 @@ pub fn progress(text: &str) {
 /// Starts a terminal's picture anew; between two pictures elsewhere there is an empty line.
 pub fn clear() {
     if stdout().is_terminal() {
-        print!("\x1b[H\x1b[J");
+        put(format_args!("\x1b[H\x1b[J"));
+        let _ = stdout().flush();
     }
 }
 

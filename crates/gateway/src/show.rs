@@ -12,11 +12,11 @@ use crate::settings::{CalibrationSection, Settings, Source};
 pub fn check(source: &Source) -> Result<()> {
     let loaded = source.load()?;
     let plan = Plan::make(&loaded, source.folder()).map_err(Faults)?;
-    println!("{}: fine", source.config.display());
-    println!("gateway {} publishes to {}:{}", plan.manifest.gateway, plan.link.host, plan.link.port);
+    say!("{}: fine", source.config.display());
+    say!("gateway {} publishes to {}:{}", plan.manifest.gateway, plan.link.host, plan.link.port);
     for bus in &plan.buses {
         let percent = |share: f64| (share * 100.0).ceil();
-        println!(
+        say!(
             "bus {}: {} devices, {} points; in use for about {} % of its time, {} % while one device is dead",
             bus.name,
             bus.plan.devices.len(),
@@ -27,11 +27,11 @@ pub fn check(source: &Source) -> Result<()> {
     }
     for bus in &plan.talking {
         let (devices, points) = (bus.plan.devices.len(), bus.points());
-        println!("bus {}: {devices} devices, {points} points, {}", bus.name, bus.settings.describe());
+        say!("bus {}: {devices} devices, {points} points, {}", bus.name, bus.settings.describe());
     }
-    calibrations(&loaded.value).for_each(|line| println!("{line}"));
+    calibrations(&loaded.value).for_each(|line| say!("{line}"));
     let inherited = crate::heritage::look(&plan.spool_folder, plan.spool_limits, &plan.names)?;
-    inherited.iter().for_each(|line| println!("{line}"));
+    inherited.iter().for_each(|line| say!("{line}"));
     Ok(())
 }
 
@@ -48,7 +48,7 @@ pub fn calibrations(settings: &Settings) -> impl Iterator<Item = String> {
 
 /// `config`: every value in force and its origin.
 pub fn config(source: &Source) -> Result<()> {
-    print!("{}", listing(&source.load()?));
+    crate::screen::put(format_args!("{}", listing(&source.load()?)));
     Ok(())
 }
 
@@ -67,10 +67,10 @@ pub fn profiles(options: &ProfilesOptions) -> Result<()> {
         one_profile(profile);
         return Ok(());
     }
-    println!("{:<24} {:<4} {:>6} {:<5} points", "profile", "mark", "baud", "unit");
+    say!("{:<24} {:<4} {:>6} {:<5} points", "profile", "mark", "baud", "unit");
     for profile in library.profiles() {
         let points: Vec<&str> = profile.points.iter().map(|point| point.key.as_str()).collect();
-        println!(
+        say!(
             "{:<24} {:<4} {:>6} {:<5} {}  ({} {})",
             profile.id,
             profile.verified.mark(),
@@ -81,10 +81,10 @@ pub fn profiles(options: &ProfilesOptions) -> Result<()> {
             profile.model
         );
     }
-    println!("\nwithout Modbus:");
+    say!("\nwithout Modbus:");
     for profile in library.dialects() {
         let points: Vec<&str> = profile.points.iter().map(|point| point.key.as_str()).collect();
-        println!(
+        say!(
             "{:<24} {:<4} {:>6} {:<6} {}  ({} {})",
             profile.id,
             profile.verified.mark(),
@@ -95,41 +95,42 @@ pub fn profiles(options: &ProfilesOptions) -> Result<()> {
             profile.model
         );
     }
-    println!(
-        "\nmark: V seen in a named source, F frames recomputed, U from memory: check before relying on it"
-    );
+    say!("\nmark: V seen in a named source, F frames recomputed, U from memory: check before relying on it");
     Ok(())
 }
 
 fn one_profile(profile: &Profile) {
-    println!("{} {} · {} · {}", profile.vendor, profile.model, profile.name_zh, profile.name_en);
-    println!("source: {} (mark {})", profile.source, profile.verified.mark());
-    println!("delivered with {}, unit id {}", format(&profile.serial), profile.default_unit);
+    say!("{} {} · {} · {}", profile.vendor, profile.model, profile.name_zh, profile.name_en);
+    say!("source: {} (mark {})", profile.source, profile.verified.mark());
+    say!("delivered with {}, unit id {}", format(&profile.serial), profile.default_unit);
     let setup = &profile.setup;
     let register = |at: u16| format!("holding 0x{at:04X}");
     if let Some(at) = setup.unit_register {
-        println!("unit id: {}", register(at));
+        say!("unit id: {}", register(at));
     }
     if let Some(at) = setup.baud_register {
         let codes: Vec<String> =
             setup.baud_codes.iter().map(|(baud, code)| format!("{code} = {baud}")).collect();
         let codes = if codes.is_empty() { "codes not known".to_owned() } else { codes.join(", ") };
-        println!("baud rate: {} ({codes})", register(at));
+        say!("baud rate: {} ({codes})", register(at));
     }
     if !setup.note.is_empty() {
-        println!("note: {}", setup.note);
+        say!("note: {}", setup.note);
     }
-    println!();
+    say!();
     for point in &profile.points {
         let place = format!("{} 0x{:04X}", point.function.word(), point.address);
         let range = format!("{} to {}", point.min, point.max);
         let more = [
-            point.optional.then_some("only where listed"),
-            point.counter.map(|_| "counter"),
-            point.write.as_ref().map(|_| "output"),
+            point.optional.then(|| "only where listed".to_owned()),
+            point.counter.map(|_| "counter".to_owned()),
+            point.write.as_ref().map(|write| match write.on_max_s {
+                0 => format!("output, safe {}", write.safe),
+                most => format!("output, safe {}, otherwise for {most} s at most", write.safe),
+            }),
         ];
-        let more: Vec<&str> = more.into_iter().flatten().collect();
+        let more: Vec<String> = more.into_iter().flatten().collect();
         let (key, unit) = (point.key.as_str(), &point.unit);
-        println!("{}", format!("{key:<26} {place:<16} {range} {unit}  {}", more.join(", ")).trim_end());
+        say!("{}", format!("{key:<26} {place:<16} {range} {unit}  {}", more.join(", ")).trim_end());
     }
 }

@@ -137,7 +137,7 @@ fn polled(point: &PointRow) -> bool {
 
 fn show(options: &Options, gateway: &str, eye: &Eye, buses: &[BusRow]) {
     if options.json {
-        println!("{}", serde_json::to_string(buses).unwrap_or_default());
+        say!("{}", serde_json::to_string(buses).unwrap_or_default());
         return;
     }
     clear();
@@ -145,14 +145,14 @@ fn show(options: &Options, gateway: &str, eye: &Eye, buses: &[BusRow]) {
         Eye::Gateway => "attached to the running gateway",
         Eye::Own { .. } => "no gateway runs here: polling on its own, keeping nothing",
     };
-    println!("{gateway} · {} · {source}", now());
+    say!("{gateway} · {} · {source}", now());
     for bus in buses {
         let airtime = bus.airtime_percent.map_or("–".to_owned(), |share| format!("{share:.0} %"));
-        println!("\n{} · {} · airtime {airtime}", bus.name, bus.place);
-        table(bus).iter().for_each(|line| println!("  {line}"));
+        say!("\n{} · {} · airtime {airtime}", bus.name, bus.place);
+        table(bus).iter().for_each(|line| say!("  {line}"));
     }
     if !options.once && crate::screen::is_terminal() {
-        println!("\nlost: no answer · bad: damaged answer · exc: refused by the device · Ctrl-C ends");
+        say!("\nlost: no answer · bad: damaged answer · exc: refused by the device · Ctrl-C ends");
     }
 }
 

@@ -58,7 +58,7 @@ pub fn write(options: &Options) -> Result<()> {
     let what = format!("{}/{} = {}", options.device, options.point, options.value);
     let read = outcome.read_back.map_or(String::new(), |value| format!(", read back {value}"));
     match outcome.state {
-        State::Done => println!("{what}: done{read} ({}; command {})", outcome.detail, order.id),
+        State::Done => say!("{what}: done{read} ({}; command {})", outcome.detail, order.id),
         State::Refused => bail!("write {what}: refused, {} (command {})", outcome.detail, order.id),
         State::Failed => bail!("write {what}: {}{read} (command {})", outcome.detail, order.id),
     }

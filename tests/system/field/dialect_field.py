@@ -117,6 +117,10 @@ def hj212(port):
         except OSError:
             time.sleep(0.2)
             continue
+        if peer.getsockname() == peer.getpeername():
+            # Where nobody listens, a connection may meet itself, and would keep the port.
+            peer.close()
+            continue
         try:
             while True:
                 now = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=8)))

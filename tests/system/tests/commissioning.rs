@@ -99,6 +99,17 @@ fn a_scan_of_a_server_is_told_to_programs_as_json() {
 }
 
 #[test]
+fn who_stops_reading_ends_a_command_without_a_complaint() {
+    let mut command = ours("sitian-gateway");
+    command.args(["profiles"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("our program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+}
+
+#[test]
 fn probing_all_orders_finds_the_order_that_the_profile_has_wrong_and_the_adjustment_mends_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let port = free_port();

@@ -47,7 +47,7 @@ pub fn replay(options: &Options) -> Result<()> {
         tape.follow(*unit, profile, true).map_err(anyhow::Error::msg)?;
     }
     let say = |told: Vec<Told>| {
-        told.iter().filter(|told| told.fault || !options.faults).for_each(|told| println!("{}", told.text));
+        told.iter().filter(|told| told.fault || !options.faults).for_each(|told| say!("{}", told.text));
     };
     for (n, line) in text.lines().enumerate() {
         match tape.handle_line(line) {
@@ -56,7 +56,7 @@ pub fn replay(options: &Options) -> Result<()> {
         }
     }
     say(tape.handle_end());
-    println!("\n{}", tape.summary());
+    say!("\n{}", tape.summary());
     Ok(())
 }
 
