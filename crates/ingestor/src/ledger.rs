@@ -104,8 +104,9 @@ impl Centre {
         } else {
             Vec::new()
         };
+        let due = promise.within(span);
         let explain =
-            |window: &Window| missing::explain(window, span, promise.interval_at(window.from), &losses);
+            |window: &Window| missing::explain(window, due, promise.interval_at(window.from), &losses);
         Ok((windows.iter().map(explain).collect(), explain(&whole)))
     }
 
@@ -127,10 +128,11 @@ impl Centre {
         let losses = if short { self.losses(gateway, points, query.span)? } else { Vec::new() };
         let mut sums: Vec<Sum> = Vec::new();
         for (point, windows) in &counted {
+            let due = point.within(query.span);
             let one = |window: &Window| {
                 let interval_ms = point.interval_at(window.from);
                 let Account { expected, stored, missing } =
-                    missing::account(window, query.span, interval_ms, &losses);
+                    missing::account(window, due, interval_ms, &losses);
                 Ok(Sum { expected, stored, missing, doubtful: self.doubtful(point.no, window, query.span)? })
             };
             add(&mut sums, &windows.iter().map(one).collect::<Result<Vec<_>, BackendError>>()?);

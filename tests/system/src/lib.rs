@@ -2,15 +2,17 @@
 //! loopback. The harness starts and kills them and asks the API; it waits on conditions, never on the clock.
 //!
 //! Fault campaigns: a [`rig`] is a small network around a [`counter`], whose values name the polls they came from; a
-//! [`card`] is a disk that loses power, fills up or dies; [`strace`] makes system calls fail; the [`oracle`] compares what was measured, accepted and
+//! [`card`] is a disk that loses power, fills up or dies; [`strace`] makes system calls fail, [`throttle`] a disk slow; the [`oracle`] compares what was measured, accepted and
 //! stored; the [`tally`] says what came of each fault. The pipe has faults of its own: a [`counted`] network around a field that keeps the
-//! [`truth`], cut off in a [`namespace`], behind a [`bad_line`], or on a broker that is a [`liar`].
+//! [`truth`], cut off in a [`namespace`], behind a [`bad_line`], on a broker that is a [`liar`],
+//! or by a [`fake_clock`].
 
 pub mod backlog;
 pub mod bad_line;
 pub mod card;
 pub mod counted;
 pub mod counter;
+pub mod fake_clock;
 pub mod liar;
 pub mod namespace;
 pub mod oracle;
@@ -21,6 +23,7 @@ pub mod question;
 pub mod rig;
 pub mod strace;
 pub mod tally;
+pub mod throttle;
 pub mod truth;
 pub mod victoria;
 

@@ -2,58 +2,15 @@
 //! jumps. Nothing is lost, and no time is stated that is not true.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use sitian_tests_system::counted::Layout;
+use sitian_tests_system::fake_clock::{self, FakeClock, words};
 use sitian_tests_system::tally::{Fault, Harm, times};
 use sitian_tests_system::truth::unix_ms;
 use sitian_tests_system::{Counted, Judge, Mosquitto, Verdict};
 
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
-/// A time server's mark; where it exists the machine's own clock is believed, however it is faked.
-const VOUCHED: &str = "/run/systemd/timesync/synchronized";
-
-/// A wall clock that the test moves, under a program. Monotonic time stays what it is.
-struct FakeClock {
-    library: PathBuf,
-    /// Holds the offset in seconds; read anew at each question.
-    file: PathBuf,
-}
-
-impl FakeClock {
-    /// In this folder; or why that does not work here.
-    fn find(folder: &Path) -> Result<Self, String> {
-        if Path::new(VOUCHED).exists() {
-            return Err(format!("{VOUCHED} exists: the gateway believes this machine"));
-        }
-        let libraries = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-        let mut found = libraries.map(|one| one.path().join("faketime/libfaketimeMT.so.1"));
-        let library =
-            found.find(|path| path.exists()).ok_or("libfaketime (Debian: faketime) is not installed")?;
-        Ok(Self { library, file: folder.join("clock") })
-    }
-
-    fn set(&self, offset_s: i64) {
-        std::fs::write(&self.file, format!("{offset_s:+}")).expect("a writable folder");
-    }
-
-    /// What a program has to run under.
-    fn under(&self) -> Vec<String> {
-        vec![
-            "env".to_owned(),
-            format!("LD_PRELOAD={}", self.library.display()),
-            format!("FAKETIME_TIMESTAMP_FILE={}", self.file.display()),
-            "FAKETIME_NO_CACHE=1".to_owned(),
-            "DONT_FAKE_MONOTONIC=1".to_owned(),
-            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
-        ]
-    }
-}
-
-fn words(under: &[String]) -> Vec<&str> {
-    under.iter().map(String::as_str).collect()
-}
 
 fn fault(title: &'static str) -> Fault {
     Fault { number: "F25", title, injected: "libfaketime under the gateway" }
@@ -181,20 +138,10 @@ fn a_boot_that_never_hears_the_time_keeps_its_readings_and_says_that_their_time_
         Ok(clock) => clock,
         Err(why) => return fault.skipped(why),
     };
-    let id = folder.path().join("boot_id");
-    std::fs::write(&id, "0badb007-0bad-4b00-8bad-0badb0070bad\n").expect("a writable folder");
-    // The kernel's name of this boot is another one, for this program alone.
-    let boot = format!("mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$@\"", id.display());
-    let mut under: Vec<String> =
-        ["unshare", "-m", "--propagation", "slave", "sh", "-c", &boot, "sh"].map(str::to_owned).to_vec();
-    if !std::process::Command::new("unshare")
-        .args(&under[1..])
-        .arg("true")
-        .status()
-        .is_ok_and(|s| s.success())
-    {
-        return fault.skipped("no right to unshare and mount");
-    }
+    let mut under = match fake_clock::another_boot(folder.path()) {
+        Ok(under) => under,
+        Err(why) => return fault.skipped(why),
+    };
     under.extend(clock.under());
     let mut broker = Mosquitto::start(folder.path());
     let mut network = Counted::start(&Layout { broker: Some(broker.port), ..Layout::default() });

@@ -1,10 +1,14 @@
 //! F1, F5, F6, F11 between the gateway and the kernel: every system call kills, lies, fails or takes its time, one after
 //! the other, swept over all of them.
 
+use std::process::Command;
+use std::time::Instant;
+
 use sitian_tests_system::rig::Plan;
 use sitian_tests_system::strace::{injected, works};
 use sitian_tests_system::tally::{Fault, NONE, times};
-use sitian_tests_system::{Card, Rig, wait_for};
+use sitian_tests_system::throttle::Throttle;
+use sitian_tests_system::{Card, Program, Rig, card, wait_for};
 
 /// A rig with as small a spool as there is, that forgets what is acknowledged: files come and go.
 fn start() -> Rig {
@@ -110,23 +114,108 @@ fn a_slow_card_does_not_slow_polling() {
     rig.accepts(1);
     let begun = rig.counter.reads() as usize;
     rig.accepts(times(150, 3_000));
-    let served = rig.counter.served();
-    let served = &served[begun..];
-    let pauses = served.iter().zip(served.iter().skip(1)).map(|(a, b)| (b.at - a.at).as_secs_f64() * 1e3);
-    let mut jitter: Vec<f64> = pauses.map(|pause| (pause - 100.0).abs()).collect();
-    jitter.sort_by(f64::total_cmp);
-    let at = |part: f64| jitter[(jitter.len() as f64 * part) as usize];
+    let polls = Polls::since(&rig, begun);
     let (verdict, _) = rig.settle(60);
     let note = format!(
         "{} slow syncs; poll start off by {:.0} ms p50, {:.0} ms p99; {} polls skipped, {} silent",
         injected(rig.folder.path()),
-        at(0.5),
-        at(0.99),
+        polls.off_ms(0.5),
+        polls.off_ms(0.99),
         verdict.skipped,
         verdict.silent
     );
-    fault.came_to(format!("{} polls", served.len()), verdict.harm, note);
+    fault.came_to(format!("{} polls", polls.count), verdict.harm, note);
     assert_eq!((verdict.harm, verdict.skipped, verdict.silent), (NONE, 0, 0));
+}
+
+/// How far from every tenth of a second polls began, as the device saw it.
+struct Polls {
+    count: usize,
+    off_ms: Vec<f64>,
+}
+
+impl Polls {
+    fn since(rig: &Rig, begun: usize) -> Self {
+        let served = &rig.counter.served()[begun..];
+        let pauses = served.iter().zip(served.iter().skip(1)).map(|(a, b)| (b.at - a.at).as_secs_f64() * 1e3);
+        let mut off_ms: Vec<f64> = pauses.map(|pause| (pause - 100.0).abs()).collect();
+        off_ms.sort_by(f64::total_cmp);
+        Self { count: served.len(), off_ms }
+    }
+
+    fn off_ms(&self, part: f64) -> f64 {
+        self.off_ms[(self.off_ms.len() as f64 * part) as usize]
+    }
+}
+
+/// Kibibytes that a block device has been given to write so far.
+fn written_kib(device: &str) -> u64 {
+    let name = device.trim_start_matches("/dev/");
+    let stat = std::fs::read_to_string(format!("/sys/block/{name}/stat")).unwrap_or_default();
+    stat.split_whitespace().nth(6).and_then(|sectors| sectors.parse::<u64>().ok()).unwrap_or_default() / 2
+}
+
+#[test]
+fn a_card_that_takes_100_kib_per_second_does_not_slow_polling() {
+    let fault = Fault {
+        number: "F11",
+        title: "a card that takes 100 KiB/s",
+        injected: "I/O control group over a loop device with ext4",
+    };
+    let (card, slow) = match slow_card() {
+        Ok(slow) => slow,
+        Err(why) => return fault.skipped(why),
+    };
+    let device = card.device().expect("an ext4 has one").to_owned();
+    let more = "bytes_max = 8388608\nkeep_hours = 0".to_owned();
+    let plan = Plan { spool: card.path().join("spool"), points: 60, more, ..Plan::default() };
+    let mut rig = Rig::start(tempfile::tempdir().expect("a temporary folder"), &plan);
+    rig.accepts(1);
+    rig.gateway.program.kill();
+    rig.gateway.start_again_under(&slow.under().iter().map(String::as_str).collect::<Vec<_>>());
+    rig.accepts(1);
+    // Somebody else writes to it all the time.
+    let hog = format!("of={}", card.path().join("hog").display());
+    let write = ["dd", "if=/dev/zero", &hog, "bs=64k", "oflag=dsync"].map(str::to_owned);
+    let words = [slow.under(), write.to_vec()].concat();
+    let mut hog = Program::start(rig.folder.path(), "hog", Command::new(&words[0]).args(&words[1..]));
+    let (begun, since, before_kib) = (rig.counter.reads() as usize, Instant::now(), written_kib(&device));
+    // Twelve seconds of polls, however many of them are on the card by then.
+    wait_for("polls", 120, || {
+        rig.gateway.program.expect_alive();
+        (rig.counter.reads() as usize >= begun + times(120, 3_000)).then_some(())
+    });
+    let (polls, seconds) = (Polls::since(&rig, begun), since.elapsed().as_secs_f64());
+    let written = written_kib(&device) - before_kib;
+    hog.kill();
+    let (verdict, _) = rig.settle(60);
+    rig.gateway.program.kill();
+    let note = format!(
+        "{:.0} KiB/s written, most of it by others; poll start off by {:.0} ms p50, {:.0} ms p99; {} polls skipped, {} silent",
+        written as f64 / seconds,
+        polls.off_ms(0.5),
+        polls.off_ms(0.99),
+        verdict.skipped,
+        verdict.silent
+    );
+    fault.came_to(format!("{} polls", polls.count), verdict.harm, note);
+    assert_eq!((verdict.harm, verdict.skipped, verdict.silent), (NONE, 0, 0));
+}
+
+/// A card, and what makes it slow; only if it does.
+fn slow_card() -> Result<(Card, Throttle), String> {
+    let card = Card::ext4(64)?;
+    let slow = Throttle::new(card.device().ok_or("no block device")?, 100 << 10)?;
+    let file = card.path().join("try").to_string_lossy().into_owned();
+    let under = slow.under();
+    let write = ["dd", "if=/dev/zero", &format!("of={file}"), "bs=100k", "count=2", "conv=fdatasync"];
+    let begun = Instant::now();
+    let arguments: Vec<&str> = under[1..].iter().map(String::as_str).chain(write).collect();
+    card::said(&under[0], &arguments)?;
+    if begun.elapsed().as_secs_f64() < 0.9 {
+        return Err("the I/O controller does not hold this device back".to_owned());
+    }
+    Ok((card, slow))
 }
 
 #[test]
@@ -161,7 +250,7 @@ fn a_card_that_lies_about_syncs_invents_and_doubles_nothing_and_its_loss_is_told
         rig.restart_gateway(&[]);
         rig.accepts(1);
         rig.reconnect_gateway();
-        let back = std::time::Instant::now();
+        let back = Instant::now();
         wait_for("the centre saying that the card lost records", 300, || {
             (rig.ingestor.incidents().len() > known).then_some(())
         });

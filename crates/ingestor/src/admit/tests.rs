@@ -20,6 +20,8 @@ use sitian_supervision::territory;
 use super::*;
 use crate::commands::Book;
 
+mod histories;
+
 const RULES: &str = r#"
 [[rule]]
 id = "high"
@@ -57,16 +59,20 @@ fn manifest(keys: &[&str]) -> Manifest {
     Manifest { gateway: gateway(), software: "1".into(), devices: vec![device], points }
 }
 
-/// An admission on this file, as after a start. The link leads nowhere.
 fn start(path: &Path) -> Admission {
-    start_beside(path, None)
+    start_with(path, RULES, None)
 }
 
 /// The same, with the readings in another engine.
 fn start_beside(path: &Path, far: Option<&Far>) -> Admission {
+    start_with(path, RULES, far)
+}
+
+/// An admission on this file, as after a start. The link leads nowhere.
+fn start_with(path: &Path, rules: &str, far: Option<&Far>) -> Admission {
     let (name, text) = territory::builtin();
     let territory = Arc::new(Territory::parse(name, text).expect("ours"));
-    let rules = Arc::new(Rules::parse(&[("rules.toml", RULES)], &Vocabulary::any()).expect("ours"));
+    let rules = Arc::new(Rules::parse(&[("rules.toml", rules)], &Vocabulary::any()).expect("ours"));
     let catalogue = Arc::new(Catalogue::parse("measurements.toml", catalogue_text()).expect("ours"));
     let store = Store::open(path).expect("opens");
     let elsewhere =

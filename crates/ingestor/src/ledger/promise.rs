@@ -41,6 +41,12 @@ impl Promise {
         self.dues.first().map_or(Timestamp(i64::MAX), |due| due.span.from)
     }
 
+    /// The part of a span in which it promises anything, from its first to its last moment.
+    pub fn within(&self, span: Span) -> Span {
+        let last = self.dues.last().map_or(span.from, |due| due.span.to);
+        Span { from: span.from.max(self.since()), to: span.to.min(last) }
+    }
+
     /// Readings due in a span.
     pub fn expected(&self, span: Span) -> u64 {
         let inside = |due: &Due| Span { from: due.span.from.max(span.from), to: due.span.to.min(span.to) };

@@ -48,6 +48,12 @@ impl World {
         world
     }
 
+    /// Epoch 1 began at another moment.
+    fn forget_beginning(&mut self, at_s: i64) {
+        self.effects.clear();
+        self.begin(1, at_s);
+    }
+
     /// An epoch is seen live, with points `a` and `b`.
     fn begin(&mut self, no: u32, at_s: i64) {
         self.begin_with(no, at_s, 1, &[("a", 10), ("b", 10)]);
@@ -406,6 +412,17 @@ fn what_a_gateway_had_then_counts_and_not_what_it_has_now() {
             }
         },
         ["550/570 timeout 20", "420/420"],
+    );
+    check(
+        "a gateway that was not there before: what is missing since has its own reason",
+        |world| {
+            world.forget_beginning(1_795);
+            world.speak(1, 1_800, 2_000);
+            world.tell(1, 2_000, 2_100, &[Quality::Good, Quality::Bad(Cause::BusOverrun)]);
+            world.tell(1, 2_100, 2_150, &[Quality::Good]);
+            world.speak(1, 2_150, 7_200);
+        },
+        ["345/360 bus_overrun 15", "720/720"],
     );
     check(
         "a point that is new: what came before it was known is no promise",

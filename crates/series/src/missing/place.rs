@@ -59,7 +59,7 @@ pub fn losses(quiet: &Quiet, told: &[Told], lost: &[Lost], interval_ms: u32) -> 
     let step_ms = quiet.step_ms.unwrap_or(i64::from(interval_ms)).max(1) as f64;
     let half_ms = i64::from(interval_ms) / 2;
     let mut losses: Vec<Loss> = lost.iter().filter_map(|lost| stated(lost, half_ms)).collect();
-    let mut hidden = hidden(&quiet.silences, told);
+    let mut hidden = hidden(quiet, told);
     for (n, silence) in quiet.silences.iter().enumerate() {
         let mut parts: Vec<Part> = [tail(silence, told, step_ms), head(silence, told, step_ms)].into();
         parts.extend(hidden.extract_if(.., |(place, _)| *place == n).map(|(_, epoch)| {
@@ -121,8 +121,9 @@ fn head(silence: &Silence, told: &[Told], step_ms: f64) -> Part {
 
 /// Epochs none of whose readings has a known time, each with the number of the last silence that may hold it: one between
 /// two other epochs, or at the end, that began before the epoch was heard of.
-fn hidden(silences: &[Silence], told: &[Told]) -> Vec<(usize, Told)> {
-    let timeless = told.iter().filter(|told| told.newest_at.is_none() && told.committed > 0);
+fn hidden(quiet: &Quiet, told: &[Told]) -> Vec<(usize, Told)> {
+    let timeless = |told: &&Told| told.newest_at.is_none() && !quiet.in_place.contains(&told.no);
+    let timeless = told.iter().filter(|told| told.committed > 0).filter(timeless);
     let place = |epoch: &Told| {
         let may_hold = |silence: &Silence| {
             let (before, after) = (silence.before.map(|l| l.0), silence.after.map(|l| l.0));
@@ -131,7 +132,7 @@ fn hidden(silences: &[Silence], told: &[Told]) -> Vec<(usize, Told)> {
                 && after != Some(epoch.no)
                 && silence.span.from < epoch.at
         };
-        Some((silences.iter().rposition(may_hold)?, *epoch))
+        Some((quiet.silences.iter().rposition(may_hold)?, *epoch))
     };
     timeless.filter_map(place).collect()
 }

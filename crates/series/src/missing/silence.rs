@@ -1,12 +1,17 @@
 //! Where no point of a gateway has a row, and the labels of the rows at the ends: they tell which records were accepted in
 //! between.
 
-use sitian_model::{Cause, EpochNo, PointNo, Row, Seq, Span, Timestamp};
+use std::collections::BTreeMap;
+
+use sitian_model::{Cause, EpochNo, PointNo, Quality, Row, Seq, Span, Timestamp};
 
 use crate::query::{RangeQuery, Series, SeriesError};
 
 /// Rows read at once.
 const PAGE_ROWS: usize = 20_000;
+
+/// A bus may be late by so many of the longest pauses that are no silence.
+const LATE_ROUNDS: i64 = 5;
 
 /// The record that a row came from.
 type Label = (EpochNo, Seq);
@@ -29,12 +34,14 @@ pub struct Quiet {
     pub silences: Vec<Silence>,
     /// Milliseconds between two records where the first point speaks; `None` where it hardly does.
     pub step_ms: Option<i64>,
+    /// Epochs with rows of unknown time that lie here as if they had been taken here.
+    pub in_place: Vec<EpochNo>,
 }
 
 /// Finds the spans longer than `longest_ms` in which none of these points has a row.
 ///
 /// The first point is read whole, the others only where it is silent: put the one that is polled most often first. Rows of
-/// unknown time break no silence: nobody knows that they were taken there.
+/// unknown time break a silence too: where they lie among others they change nothing, and elsewhere they are the best guess.
 ///
 /// # Errors
 /// The engine cannot answer.
@@ -58,7 +65,7 @@ pub fn quiet(
             break;
         }
     }
-    Ok(Quiet { silences: open, step_ms: pace.step_ms() })
+    Ok(Quiet { silences: open, step_ms: pace.step_ms(), in_place: pace.in_place() })
 }
 
 /// Time and records between neighbouring rows of one epoch.
@@ -66,9 +73,29 @@ pub fn quiet(
 struct Pace {
     time_ms: i64,
     records: u64,
+    /// Rows of unknown time by epoch, and how many rows of other epochs crowd them.
+    doubted: BTreeMap<EpochNo, (u64, u64)>,
 }
 
 impl Pace {
+    /// Looks at two neighbours, each with its epoch and whether its time is unknown.
+    fn weigh(&mut self, before: (Option<EpochNo>, bool), row: (EpochNo, bool), close: bool) {
+        if row.1 {
+            self.doubted.entry(row.0).or_default().0 += 1;
+        }
+        let crowds = close && before.0 != Some(row.0);
+        let those = [before.0.filter(|_| before.1), Some(row.0).filter(|_| row.1)];
+        for epoch in those.into_iter().flatten().filter(|_| crowds) {
+            self.doubted.entry(epoch).or_default().1 += 1;
+        }
+    }
+
+    /// Epochs whose rows of unknown time lie where nobody else has any: there they were taken.
+    fn in_place(&self) -> Vec<EpochNo> {
+        let alone = self.doubted.iter().filter(|(_, (rows, crowded))| 2 * crowded < *rows);
+        alone.map(|(epoch, _)| *epoch).collect()
+    }
+
     fn step_ms(&self) -> Option<i64> {
         let records = i64::try_from(self.records).ok().filter(|records| *records > 0)?;
         Some((self.time_ms / records).max(1))
@@ -81,35 +108,66 @@ fn split(
     point: PointNo,
     silence: Silence,
     longest_ms: i64,
-    mut pace: Option<&mut Pace>,
+    pace: Option<&mut Pace>,
     still: &mut Vec<Silence>,
 ) -> Result<(), SeriesError> {
     let mut query = RangeQuery { point, span: silence.span, limit: PAGE_ROWS, after: None };
-    let (mut from, mut before) = (silence.span.from, silence.before);
-    let mut push = |from: Timestamp, before, to: Timestamp, after| {
-        if to.since_ms(from) > longest_ms {
-            still.push(Silence { span: Span { from, to }, before, after });
-        }
-    };
+    let (from, before) = (silence.span.from, silence.before);
+    let mut scan = Scan { longest_ms, pace, still, from, before, late: false, doubted: false };
     loop {
         let page = series.range(&query)?;
-        for row in page.rows.iter().filter(|row| row.quality.cause() != Some(Cause::ClockUnknown)) {
-            push(from, before, row.at, Some(label(row)));
-            if let (Some(pace), Some((epoch, seq))) = (pace.as_deref_mut(), before)
-                && epoch == row.epoch
-                && seq < row.seq
-                && row.at.since_ms(from) <= longest_ms
-            {
-                pace.time_ms += row.at.since_ms(from);
-                pace.records += row.seq - seq;
-            }
-            (from, before) = (row.at, Some(label(row)));
-        }
+        page.rows.iter().for_each(|row| scan.observe(row));
         let Some(next) = page.next else { break };
         query.after = Some(next);
     }
-    push(from, before, silence.span.to, silence.after);
+    scan.reach(silence.span.to, silence.after, false);
     Ok(())
+}
+
+/// Rows of one point, looked at in order.
+struct Scan<'a> {
+    longest_ms: i64,
+    pace: Option<&'a mut Pace>,
+    still: &'a mut Vec<Silence>,
+    /// The last row, or where the silence begins.
+    from: Timestamp,
+    before: Option<Label>,
+    /// That row says that its bus was late, or that nobody knows its time.
+    late: bool,
+    doubted: bool,
+}
+
+impl Scan<'_> {
+    fn observe(&mut self, row: &Row) {
+        let late = row.quality == Quality::Bad(Cause::BusOverrun);
+        let doubted = row.quality.cause() == Some(Cause::ClockUnknown);
+        if let Some(pace) = self.pace.as_deref_mut() {
+            pace.weigh((self.before.map(|label| label.0), self.doubted), (row.epoch, doubted), {
+                row.at.since_ms(self.from) * 3 < self.longest_ms
+            });
+        }
+        self.reach(row.at, Some(label(row)), late);
+        (self.from, self.before) = (row.at, Some(label(row)));
+        (self.late, self.doubted) = (late, doubted);
+    }
+
+    /// The next row, or the end.
+    fn reach(&mut self, to: Timestamp, after: Option<Label>, late: bool) {
+        let (from, before) = (self.from, self.before);
+        let length_ms = to.since_ms(from);
+        // A late bus leaves rounds out, and its gateway is at work.
+        let most_ms = if late || self.late { LATE_ROUNDS * self.longest_ms } else { self.longest_ms };
+        if length_ms > most_ms {
+            self.still.push(Silence { span: Span { from, to }, before, after });
+        } else if let (Some(pace), Some((epoch, seq)), Some((next, next_seq))) =
+            (self.pace.as_deref_mut(), before, after)
+            && epoch == next
+            && seq < next_seq
+        {
+            pace.time_ms += length_ms;
+            pace.records += next_seq - seq;
+        }
+    }
 }
 
 fn label(row: &Row) -> Label {

@@ -134,6 +134,54 @@ fn a_moment_is_lost_for_one_reason_only() {
     }
 }
 
+#[test]
+fn rows_of_unknown_time_are_in_place_where_nobody_else_has_any() {
+    let unknown = Quality::Uncertain(Cause::ClockUnknown);
+    let other = |at| row(1, at, 1, at as u64);
+    let doubted = |at| Row { quality: unknown, ..row(1, at, 2, at as u64) };
+    for (name, rows, wanted) in [
+        (
+            "after the others",
+            [0, 10, 20].map(other).into_iter().chain([30, 40].map(doubted)),
+            vec![EpochNo(2)],
+        ),
+        ("among the others", [20, 30, 40].map(other).into_iter().chain([23, 33].map(doubted)), vec![]),
+    ] {
+        let mut engine = Reference::default();
+        engine.append(&rows.collect::<Vec<_>>()).expect("stored");
+        let found = quiet(&engine, &[PointNo(1)], span(0, 50), 15).expect("answers");
+        assert_eq!(found.in_place, wanted, "{name}");
+    }
+}
+
+#[test]
+fn a_late_bus_and_a_clock_that_is_set_in_a_moment_make_no_silence() {
+    let (late, unknown) = (Quality::Bad(Cause::BusOverrun), Quality::Uncertain(Cause::ClockUnknown));
+    let good = Quality::Good;
+    type Case<'a> = (&'a str, &'a [(i64, u32, Quality)], &'a [(i64, i64)]);
+    let cases: &[Case<'_>] = &[
+        ("nobody speaks", &[(0, 1, good), (60, 1, good)], &[(0, 60)]),
+        ("late before", &[(0, 1, late), (60, 1, good)], &[]),
+        ("late behind", &[(0, 1, good), (60, 1, late)], &[]),
+        ("late, and then off", &[(0, 1, late), (90, 1, good)], &[(0, 90)]),
+        ("a clock set in a moment", &[(0, 1, good), (50, 2, unknown), (60, 2, good)], &[(0, 50)]),
+        ("and a while later", &[(0, 1, good), (40, 2, unknown), (50, 2, unknown), (60, 2, good)], &[(0, 40)]),
+        ("a clock never set", &[(0, 1, good), (40, 2, unknown), (60, 3, good)], &[(0, 40), (40, 60)]),
+    ];
+    for (name, rows, wanted) in cases {
+        let mut engine = Reference::default();
+        let stored = rows.iter().zip(0..).map(|((at, epoch, quality), seq)| {
+            let value = Some(1.0).filter(|_| !matches!(quality, Quality::Bad(_)));
+            Row { value, quality: *quality, ..row(1, *at, *epoch, seq) }
+        });
+        engine.append(&stored.collect::<Vec<_>>()).expect("stored");
+        let end = rows.last().expect("some").0 + 1;
+        let found = quiet(&engine, &[PointNo(1)], span(0, end), 15).expect("answers");
+        let found: Vec<_> = found.silences.iter().map(|s| (s.span.from.0, s.span.to.0)).collect();
+        assert_eq!(found, *wanted, "{name}");
+    }
+}
+
 /// A silence between rows of these records.
 fn silence(from: i64, to: i64, before: Option<(u32, Seq)>, after: Option<(u32, Seq)>) -> Silence {
     let label = |label: Option<(u32, Seq)>| label.map(|(epoch, seq)| (EpochNo(epoch), seq));
@@ -156,7 +204,7 @@ type Lies<'a> = (&'a str, Silence, &'a [(u32, i64, Seq, Option<i64>)], &'a [Lost
 
 fn check(cases: &[Lies<'_>]) {
     for (name, silence, epochs, lost, wanted) in cases {
-        let quiet = Quiet { silences: vec![*silence], step_ms: Some(10) };
+        let quiet = Quiet { silences: vec![*silence], step_ms: Some(10), in_place: Vec::new() };
         let found = losses(&quiet, &told(epochs), lost, 10);
         let found: Vec<_> = found.iter().map(|loss| (loss.lack, loss.span.from.0, loss.span.to.0)).collect();
         assert_eq!(found, *wanted, "{name}");
@@ -252,7 +300,11 @@ fn what_is_committed_and_not_here_has_no_known_time() {
 #[test]
 fn a_loss_whose_time_the_gateway_states_reaches_to_its_neighbours() {
     let evicted = Lack::Gap(GapReason::Evicted);
-    let quiet = Quiet { silences: vec![silence(0, 100, Some((1, 5)), Some((1, 15)))], step_ms: None };
+    let quiet = Quiet {
+        silences: vec![silence(0, 100, Some((1, 5)), Some((1, 15)))],
+        step_ms: None,
+        in_place: Vec::new(),
+    };
     let lost = Lost { epoch: EpochNo(1), first: 6, last: 14, span: Some(span(10, 90)), lack: evicted };
     let found = losses(&quiet, &[], &[lost], 10);
     assert_eq!(found, [Loss { span: span(5, 95), lack: evicted }]);
