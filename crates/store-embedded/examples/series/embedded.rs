@@ -1,5 +1,6 @@
 //! The embedded store: load, compact, ask, and kill.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use sitian_ingest::Effect;
 use sitian_model::{PointNo, Timestamp};
 use sitian_series::contract::span;
 use sitian_series::{AggregateQuery, Extras, Retention, Series};
-use sitian_store_embedded::{Compactor, Progress, Store, Transaction};
+use sitian_store_embedded::{Compactor, Progress, Store, Transaction, examine};
 
 use super::Outcome;
 use super::field::{Field, INTERVAL_MS, START_MS, WALK, Walk};
@@ -158,21 +159,36 @@ pub fn compact(folder: &Path) -> Outcome<()> {
 
 /// Compares every stored reading with what was put in.
 fn count(store: &Store, series: u32, each: u64) -> Outcome<()> {
-    let reader = store.reader();
-    for point in 0..series {
-        let (mut walk, mut seen, mut same) = (Walk::new(point), 0, true);
-        reader.walk(PointNo(point), span(i64::MIN, i64::MAX), &mut |row| {
-            seen += 1;
-            same = *row == walk.row();
-            same
-        })?;
-        if seen != each || !same {
-            return Err(
-                format!("series {point}: {seen} of {each} readings, the last one same: {same}").into()
-            );
-        }
+    (0..series).try_for_each(|point| same(store, point, each))
+}
+
+/// Compares the readings of a series with what was put in.
+fn same(store: &Store, point: u32, each: u64) -> Outcome<()> {
+    let (mut walk, mut seen, mut same) = (Walk::new(point), 0, true);
+    store.reader().walk(PointNo(point), span(i64::MIN, i64::MAX), &mut |row| {
+        seen += 1;
+        same = *row == walk.row();
+        same
+    })?;
+    if seen != each || !same {
+        return Err(format!("series {point}: {seen} of {each} readings, the last one same: {same}").into());
     }
     Ok(())
+}
+
+/// The chunks of every series: how many, the sum and the highest of their numbers, their rows. Numbers are given once, so
+/// a series of which this is the same as before has the same chunks as before.
+fn shelves(folder: &Path) -> Outcome<HashMap<u32, [i64; 4]>> {
+    let sql = rusqlite::Connection::open(file(folder))?;
+    let mut chunks = sql.prepare("SELECT point, id, good + uncertain + bad FROM chunk")?;
+    let mut lines = chunks.query([])?;
+    let mut shelves: HashMap<u32, [i64; 4]> = HashMap::new();
+    while let Some(line) = lines.next()? {
+        let (id, rows): (i64, i64) = (line.get(1)?, line.get(2)?);
+        let shelf = shelves.entry(line.get(0)?).or_default();
+        *shelf = [shelf[0] + 1, shelf[1] + id, shelf[2].max(id), shelf[3] + rows];
+    }
+    Ok(shelves)
 }
 
 /// Loads without compaction, then lets a process compact and kills it, over and over.
@@ -182,8 +198,15 @@ pub fn kills(folder: &Path, series: u32, each: u64, kills: u64) -> Outcome<()> {
     store.seal()?;
     let before = store.extent()?.chunks;
     drop(store);
+    println!("loaded: {before} chunks");
     let (mut dice, mut killed, mut ended) = (0x5EED_u64, 0, 0);
     let begin = Instant::now();
+    count(&Store::open(&file(folder))?, series, each)?;
+    let mut compared = shelves(folder)?;
+    println!(
+        "every reading compared ({:?}); from now on those of series whose chunks have changed",
+        begin.elapsed()
+    );
     while killed < kills && ended == 0 {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["compact".as_ref(), folder.as_os_str()])
@@ -207,9 +230,22 @@ pub fn kills(folder: &Path, series: u32, each: u64, kills: u64) -> Outcome<()> {
         }
         child.wait()?;
         let store = Store::open(&file(folder))?;
-        count(&store, series, each)?;
-        println!("kill {killed} after {seen} steps: {} chunks, all readings there", store.extent()?.chunks);
+        let now = shelves(folder)?;
+        let changed: Vec<u32> = (0..series).filter(|point| now.get(point) != compared.get(point)).collect();
+        changed.iter().try_for_each(|point| same(&store, *point, each))?;
+        println!(
+            "kill {killed} after {seen} steps: {} chunks, all readings of {} series there",
+            store.extent()?.chunks,
+            changed.len()
+        );
+        compared = now;
     }
+    count(&Store::open(&file(folder))?, series, each)?;
+    let found = examine(&file(folder))?;
+    if let Some(finding) = found.findings.first() {
+        return Err(format!("{} findings; the first: {finding}", found.findings.len()).into());
+    }
+    println!("every reading compared once more; nothing is left to repair");
     println!(
         "{killed} kills in {:?}, {before} chunks at first; 0 lost, 0 doubled, 0 changed{}",
         begin.elapsed(),
