@@ -35,7 +35,7 @@
 //! - Answers are put together from whole rows only: a moment of which a field is missing is not answered yet.
 //! - The room knows no MQTT, no registry and no files. Waiting for a server is all it does with time.
 //!
-//! Reading order: [`names`], `line` (text); `server`, `write` (sending); [`victoria`] and its `read`, `rows` (asking);
+//! Reading order: [`names`], `line` (text); `server`, `write` (sending); [`victoria`] and its `read`, `rows`, `windows` (asking);
 //! [`fault`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -11,6 +11,7 @@
 
 mod read;
 mod rows;
+mod windows;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

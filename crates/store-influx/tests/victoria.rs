@@ -8,15 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use real::running::Running;
-use sitian_model::{Epoch, EpochNo, PointNo, Row, Span, Timestamp};
-use sitian_series::contract::{Engine, Need, good, suite};
+use sitian_model::{Cause, Epoch, EpochNo, PointNo, Row, Span, Timestamp};
+use sitian_series::contract::{Engine, Need, Reference, alike, bad, good, span, suite, uncertain};
 use sitian_series::{
-    AggregateQuery, Append, AppendError, Cursor, Page, RangeQuery, Refused, Series, SeriesError, Window,
+    AggregateQuery, Append, AppendError, Cursor, Extras, Page, RangeQuery, Refused, Series, SeriesError,
+    Window,
 };
 use sitian_store_influx::{Access, EngineError, Names, Patience, Tags, Victoria, VictoriaReader};
 
 /// The contract's cases play in the first hours of 1970, where this engine does not look; here they play whole days later.
 const LATER_MS: i64 = 20_000 * 86_400_000;
+
+const HOUR_MS: i64 = 3_600_000;
 
 fn later(at: Timestamp) -> Timestamp {
     Timestamp(at.0.saturating_add(LATER_MS))
@@ -186,4 +189,59 @@ fn a_server_that_is_down_gives_the_rows_back_and_takes_them_when_it_is_up_again(
     running.start_again();
     assert_eq!(engine.append(&rows).expect("takes them"), []);
     assert_eq!(engine.reader().latest(&[PointNo(1)]).expect("answers"), [rows.last().copied()]);
+}
+
+#[test]
+fn hours_over_a_month_are_worked_out_by_the_server_and_only_what_the_span_cuts_is_counted_from_rows() {
+    let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
+    let mut engine = Victoria::connect(access(&running), names("gw"), Patience::default()).expect("is fit");
+    let row = |n: i64| {
+        let at = LATER_MS + n * 300_000 + n * 7_919 % 250;
+        match n % 97 {
+            5 | 6 => bad(1, at, n as u64, Cause::Timeout),
+            7 => bad(1, at, n as u64, Cause::Checksum),
+            8 => uncertain(1, at, n as u64, 1.5, Cause::Implausible),
+            _ => good(1, at, n as u64, (n * 37 % 100) as f64 / 10.0),
+        }
+    };
+    let rows: Vec<Row> = (0..8_640).filter(|n| !(3_000..3_100).contains(n)).map(row).collect();
+    let mut reference = Reference::default();
+    for rows in [&rows[..], &rows[100..200]] {
+        assert_eq!(engine.append(rows).expect("takes all"), []);
+        assert_eq!(reference.append(rows).expect("takes all"), []);
+    }
+    let exports = || {
+        let page = ureq::get(format!("{}/metrics", running.url())).call().expect("answers");
+        let text = page.into_body().read_to_string().expect("reads");
+        let line =
+            text.lines().find(|line| line.starts_with("vm_http_requests_total{path=\"/api/v1/export\"}"));
+        line.and_then(|line| line.split(' ').next_back()?.parse::<u64>().ok()).expect("is counted")
+    };
+    // The last span cuts a window at either end.
+    for (from, to, window_ms, offset_ms) in [
+        (0, 30 * 24 * HOUR_MS, HOUR_MS, 0),
+        (0, 30 * 24 * HOUR_MS, 24 * HOUR_MS, 0),
+        (16 * HOUR_MS, 28 * 24 * HOUR_MS + 16 * HOUR_MS, 24 * HOUR_MS, -8 * HOUR_MS),
+        (HOUR_MS / 2, 9 * HOUR_MS + HOUR_MS / 2, HOUR_MS, 0),
+    ] {
+        let query = AggregateQuery {
+            point: PointNo(1),
+            span: span(LATER_MS + from, LATER_MS + to),
+            window_ms,
+            offset_ms,
+            interval_ms: Some(300_000),
+            extras: Extras::default(),
+        };
+        let found = engine.reader().aggregate(&query).expect("answers");
+        let expected = reference.aggregate(&query).expect("answers");
+        assert_eq!(found.len(), expected.len(), "{query:?}");
+        let differing = found.iter().zip(&expected).find(|(found, expected)| !alike(found, expected));
+        assert!(differing.is_none(), "{query:?}: {differing:?}");
+    }
+    // The server's counters lag behind a little.
+    let begin = std::time::Instant::now();
+    while exports() < 2 && begin.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(exports(), 2, "rows were fetched for the two windows that are cut");
 }

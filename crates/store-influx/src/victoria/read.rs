@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use sitian_model::{PointNo, Row, Span};
-use sitian_series::{Cursor, Page, RangeQuery, Series, SeriesError};
+use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold};
 
-use super::{AHEAD_MS_MAX, DAY_MS, now_ms, rows};
+use super::{AHEAD_MS_MAX, DAY_MS, now_ms, rows, windows};
 use crate::fault::EngineError;
 use crate::names::{Named, Names};
 use crate::server::Server;
 
 /// The server does not look into the first day of 1970 when it is asked for a window of time.
-const FIRST_MS: i64 = DAY_MS;
+pub(super) const FIRST_MS: i64 = DAY_MS;
 /// The first slice of a walk, and bounds of the later ones: slices should hold some ten thousand rows.
 const SLICE_MS: i64 = DAY_MS;
 const SLICE_MS_MIN: i64 = 60_000;
@@ -102,7 +102,16 @@ impl VictoriaReader {
         Ok(found)
     }
 
-    fn scan(
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Hands out the rows of a point inside a span, slice by slice, until `each` says stop.
+    pub(super) fn scan(
         &self,
         point: PointNo,
         span: Span,
@@ -230,6 +239,18 @@ impl Series for VictoriaReader {
     ) -> Result<(), SeriesError> {
         Ok(self.scan(point, span, each)?)
     }
+
+    fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
+        if let Some(windows) = windows::of(self, query)? {
+            return Ok(windows);
+        }
+        let mut fold = WindowFold::new(query)?;
+        self.scan(query.point, query.reach(), &mut |row| {
+            fold.observe_row(row);
+            true
+        })?;
+        Ok(fold.finish()?)
+    }
 }
 
 /// The last number and its moment, of every field of every series of these points.
@@ -266,7 +287,7 @@ fn newest_query<'a>(points: impl Iterator<Item = &'a Named>, back_ms: i64) -> St
 }
 
 /// What chooses the series of a point, whatever else their tags say.
-fn selector(named: &Named) -> String {
+pub(super) fn selector(named: &Named) -> String {
     let tags = &named.tags;
     let named = [("gateway", &tags.gateway), ("device", &tags.device), ("point", &tags.point)];
     let parts: Vec<String> = named.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
@@ -291,7 +312,7 @@ fn pattern(text: &str) -> String {
 }
 
 /// Seconds for the server, which multiplies them and cuts off: a little more than the millisecond, so that it stays whole.
-fn seconds(ms: i64) -> String {
+pub(super) fn seconds(ms: i64) -> String {
     format!("{}.{:03}3", ms.div_euclid(1_000), ms.rem_euclid(1_000))
 }
 
