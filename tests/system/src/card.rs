@@ -91,7 +91,17 @@ impl Card {
     /// Power is back: the journal is replayed, nothing is repaired by hand.
     pub fn power_on(&mut self) {
         self.unmount();
-        self.mount().expect("a card that mounts without a person");
+        // Whoever else still holds it, in a mount namespace that does not follow ours, keeps it without power.
+        crate::wait_for("a card that mounts without a person", 180, || {
+            self.mount().expect("a card that mounts");
+            let works = std::fs::create_dir(self.mounted.join("power")).is_ok();
+            if works {
+                std::fs::remove_dir(self.mounted.join("power")).expect("a card with power");
+            } else {
+                self.unmount();
+            }
+            works.then_some(())
+        });
     }
 
     /// The kernel meets an error on the card and turns it read-only, as it does with a dying one.
