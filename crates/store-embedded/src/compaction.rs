@@ -134,7 +134,10 @@ impl Compactor {
             return Ok(false);
         }
         let _turn = self.shared.turn();
-        self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+        let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+        // Every line that is fetched gives back one page.
+        let mut pages = statement.query([])?;
+        while pages.next()?.is_some() {}
         Ok(true)
     }
 

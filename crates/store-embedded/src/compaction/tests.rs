@@ -198,3 +198,20 @@ fn a_correction_changes_every_answer_keeps_its_history_and_is_not_undone_by_a_co
     let store = open(&folder);
     assert_eq!(store.reader().latest(&[PointNo(1)]).unwrap(), [Some(newest)], "after a restart");
 }
+
+#[test]
+fn free_pages_go_back_to_the_disk_many_at_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let other = rusqlite::Connection::open(folder.path().join("sitian.db")).unwrap();
+    other.execute_batch("CREATE TABLE ballast (x)").unwrap();
+    other.execute("INSERT INTO ballast VALUES (zeroblob(16777216))", []).unwrap();
+    other.execute_batch("DROP TABLE ballast").unwrap();
+    let free = || other.query_row("PRAGMA freelist_count", [], |line| line.get::<_, i64>(0)).unwrap();
+    let before = free();
+    assert!(before > 4_000);
+    let mut compactor = store.compactor(Retention::default()).unwrap();
+    let steps = compact(&mut compactor, 0);
+    assert!(free() <= super::FREE_PAGES_MIN, "{} of {before} are left", free());
+    assert!(steps < 10, "{steps} steps for {before} pages");
+}
