@@ -75,6 +75,7 @@ export function rollup(id: string): Rollup {
     state: !bases.length || lost ? "no_data" : weight(worst) >= 3 ? "alert" : worst ? "attention" : "ok",
     worst_severity: worst,
     bases: bases.length,
+    bases_no_data: lost ? bases.length : 0,
     bases_attention: bases.filter((b) => openOf(b.id).length).length,
     gateways: gateways.length,
     gateways_online: gateways.length - silent.length,

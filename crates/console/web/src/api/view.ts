@@ -31,6 +31,8 @@ export interface Rollup {
   worst_severity: Severity | null;
   bases: number;
   bases_attention: number;
+  /** Of these nobody knows whether they are well. */
+  bases_no_data: number;
   gateways: number;
   gateways_online: number;
   points: number;

@@ -17,6 +17,8 @@ export const en: Record<Key, string> = {
 
   "head.bases_ok": "All {bases} bases are well",
   "head.bases_need": "{count} of {bases} bases need attention",
+  "head.bases_silent": "{silent} of {bases} bases send no data",
+  "head.bases_need_silent": "{count} of {bases} bases need attention, {silent} send no data",
   "head.base_ok": "All is well at this base",
   "head.base_attention": "This base needs attention",
   "head.base_alert": "This base has alerts to deal with",
@@ -40,6 +42,7 @@ export const en: Record<Key, string> = {
 
   "tile.bases": "Bases",
   "tile.bases_note": "{count} need attention",
+  "tile.bases_silent": "{silent} without data",
   "tile.bases_fine": "all well",
   "tile.points": "Points",
   "tile.points_note": "soil · water · air",

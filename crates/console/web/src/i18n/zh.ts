@@ -15,6 +15,8 @@ export const zh = {
 
   "head.bases_ok": "{bases} 个基地全部正常",
   "head.bases_need": "{bases} 个基地中 {count} 个需要关注",
+  "head.bases_silent": "{bases} 个基地中 {silent} 个没有数据",
+  "head.bases_need_silent": "{bases} 个基地中 {count} 个需要关注，{silent} 个没有数据",
   "head.base_ok": "本基地一切正常",
   "head.base_attention": "本基地需要关注",
   "head.base_alert": "本基地有告警需要处理",
@@ -38,6 +40,7 @@ export const zh = {
 
   "tile.bases": "基地",
   "tile.bases_note": "{count} 个需要关注",
+  "tile.bases_silent": "{silent} 个无数据",
   "tile.bases_fine": "全部正常",
   "tile.points": "测点",
   "tile.points_note": "土壤 · 水 · 气",

@@ -5,28 +5,35 @@ export interface Box { x: number; y: number; width: number; height: number }
 export interface Label { width: number; height: number; priority: number }
 export interface Spot extends Box { /** Text grows from this side. */ anchor: "start" | "middle" | "end" }
 
+const ROUNDS_MAX = 160;
+/** Discs moved in all rounds together: where hundreds crowd, none of them goes far and few rounds do. */
+const MOVES_MAX = 6_000;
+
 /** Moves overlapping discs apart, in a fixed number of steps, always in the same way. */
 export function spread(discs: Disc[], gap: number, width: number, height: number): Disc[] {
   const moved = discs.map((disc, k) => ({ ...disc, x: disc.x + Math.cos(k * 2.4) * 0.5, y: disc.y + Math.sin(k * 2.4) * 0.5 }));
-  for (let round = 0; round < 160; round += 1) {
+  // Only discs in neighbouring cells can touch.
+  const cell = 2 * Math.max(...discs.map((disc) => disc.r), 1) + gap;
+  const [columns, rows] = [Math.max(Math.ceil(width / cell), 1), Math.max(Math.ceil(height / cell), 1)];
+  const within = (at: number, count: number) => Math.min(Math.max(Math.floor(at / cell), 0), count - 1);
+  const first = new Int32Array(columns * rows);
+  const next = new Int32Array(moved.length);
+  const rounds = Math.min(ROUNDS_MAX, Math.max(Math.floor(MOVES_MAX / Math.max(discs.length, 1)), 16));
+  for (let round = 0; round < rounds; round += 1) {
+    first.fill(-1);
+    for (let k = moved.length - 1; k >= 0; k -= 1) {
+      const at = within(moved[k]!.y, rows) * columns + within(moved[k]!.x, columns);
+      next[k] = first[at]!;
+      first[at] = k;
+    }
     let still = true;
     for (let i = 0; i < moved.length; i += 1) {
       const a = moved[i]!;
-      for (let k = i + 1; k < moved.length; k += 1) {
-        const b = moved[k]!;
-        const dx = b.x - a.x;
-        const dy = b.y - a.y;
-        const wish = a.r + b.r + gap - 0.1;
-        if (dx * dx + dy * dy >= wish * wish) continue;
-        still = false;
-        const distance = Math.hypot(dx, dy) || 1;
-        const push = (wish + 0.1 - distance) / distance / 2;
-        const ux = dx * push;
-        const uy = dy * push;
-        a.x -= ux;
-        a.y -= uy;
-        b.x += ux;
-        b.y += uy;
+      const [column, row] = [within(a.x, columns), within(a.y, rows)];
+      for (let y = Math.max(row - 1, 0); y <= Math.min(row + 1, rows - 1); y += 1) {
+        for (let x = Math.max(column - 1, 0); x <= Math.min(column + 1, columns - 1); x += 1) {
+          for (let k = first[y * columns + x]!; k >= 0; k = next[k]!) if (k > i && push(a, moved[k]!, gap)) still = false;
+        }
       }
     }
     for (const disc of moved) {
@@ -36,6 +43,21 @@ export function spread(discs: Disc[], gap: number, width: number, height: number
     if (still) break;
   }
   return moved;
+}
+
+/** Moves two discs apart by what they are too near; false if they are not. */
+function push(a: Disc, b: Disc, gap: number): boolean {
+  const [dx, dy] = [b.x - a.x, b.y - a.y];
+  const wish = a.r + b.r + gap - 0.1;
+  const square = dx * dx + dy * dy;
+  if (square >= wish * wish) return false;
+  const distance = Math.sqrt(square) || 1;
+  const way = (wish + 0.1 - distance) / distance / 2;
+  a.x -= dx * way;
+  a.y -= dy * way;
+  b.x += dx * way;
+  b.y += dy * way;
+  return true;
 }
 
 /** Area that two boxes share. */

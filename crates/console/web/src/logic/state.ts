@@ -29,6 +29,9 @@ export function byUrgency(a: Alert, b: Alert): number {
 
 const RANK: Record<State, number> = { alert: 3, no_data: 2, attention: 1, ok: 0 };
 
+/** Numbers in ids as numbers. */
+const byId = new Intl.Collator("en", { numeric: true });
+
 /** What needs somebody first: by colour, state, share of bases, completeness. */
 export function byNeed(a: Rollup, b: Rollup): number {
   const share = (r: Rollup) => (r.bases ? r.bases_attention / r.bases : 0);
@@ -38,6 +41,6 @@ export function byNeed(a: Rollup, b: Rollup): number {
     RANK[b.state] - RANK[a.state] ||
     share(b) - share(a) ||
     ratio(a) - ratio(b) ||
-    a.id.localeCompare(b.id)
+    byId.compare(a.id, b.id)
   );
 }
