@@ -1,8 +1,9 @@
 //! Backfill in bursts: send some, wait until all of it is acknowledged, then leave the link alone for a while.
 //!
-//! The size of a burst follows the time it takes, so that a live reading never waits behind more than about two
-//! seconds of backfill, on a fast link as on a slow one. The pause after it is a share of that time: no estimate of
-//! the link's speed is needed.
+//! The size of a burst follows the time for which it holds up the link, so that a live reading never waits behind more than
+//! about two seconds of backfill, on a fast link as on a slow one. What every message takes on a late link, a live one
+//! too, is not its fault and is taken off. The pause after it is a share of that time: no estimate of the link's speed is
+//! needed.
 
 /// A burst that took less than this is followed by a larger one.
 const QUICK_MS: u64 = 1000;
@@ -23,12 +24,22 @@ pub(crate) struct Pacing {
     started_ms: Option<u64>,
     live_seen: bool,
     quiet_until_ms: u64,
+    /// What a live batch takes from its start to its ack, smoothed.
+    live_trip_ms: u64,
 }
 
 impl Pacing {
     pub fn new(bytes_max: u64) -> Self {
         let burst_bytes = BURST_BYTES_FIRST.min(bytes_max);
-        Self { bytes_max, burst_bytes, sent_bytes: 0, started_ms: None, live_seen: false, quiet_until_ms: 0 }
+        Self {
+            bytes_max,
+            burst_bytes,
+            sent_bytes: 0,
+            started_ms: None,
+            live_seen: false,
+            quiet_until_ms: 0,
+            live_trip_ms: 0,
+        }
     }
 
     /// How many bytes of backfill may be read now; 0 during a pause or once the burst is complete.
@@ -46,6 +57,12 @@ impl Pacing {
         self.live_seen = true;
     }
 
+    /// A live batch was acknowledged after so long.
+    pub fn handle_live_trip(&mut self, took_ms: u64) {
+        let so_far = self.live_trip_ms;
+        self.live_trip_ms = if so_far == 0 { took_ms } else { (7 * so_far + took_ms) / 8 };
+    }
+
     /// Backfill was sent. Even a batch without payload (a gap) uses up a little of the burst.
     pub fn handle_sent(&mut self, bytes: u64, now_ms: u64) {
         self.started_ms.get_or_insert(now_ms);
@@ -56,13 +73,17 @@ impl Pacing {
     pub fn handle_drained(&mut self, now_ms: u64) {
         let Some(started_ms) = self.started_ms.take() else { return };
         let took_ms = now_ms.saturating_sub(started_ms);
-        if took_ms < QUICK_MS && self.sent_bytes * 2 >= self.burst_bytes {
+        let held_ms = took_ms.saturating_sub(self.live_trip_ms);
+        if held_ms < QUICK_MS && self.sent_bytes * 2 >= self.burst_bytes {
             self.burst_bytes = (self.burst_bytes * 2).min(self.bytes_max);
-        } else if took_ms > SLOW_MS {
+        } else if held_ms > SLOW_MS {
             self.burst_bytes = (self.burst_bytes / 2).max(BURST_BYTES_MIN.min(self.bytes_max));
         }
         if self.live_seen {
-            self.quiet_until_ms = now_ms + (took_ms * (100 - SHARE_PERCENT)).div_ceil(SHARE_PERCENT);
+            // While the last acks were on their way back the link was free already.
+            let pause_ms = (took_ms * (100 - SHARE_PERCENT)).div_ceil(SHARE_PERCENT);
+            let free_ms = self.live_trip_ms.min(took_ms) * (100 - SHARE_PERCENT) / SHARE_PERCENT;
+            self.quiet_until_ms = now_ms + pause_ms - free_ms;
         }
         (self.sent_bytes, self.live_seen) = (0, false);
     }
@@ -73,5 +94,37 @@ impl Pacing {
             self.burst_bytes = (self.burst_bytes / 2).max(BURST_BYTES_MIN.min(self.bytes_max));
         }
         self.sent_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_link_is_not_taken_for_a_slow_one() {
+        // A live trip, what a burst of 16 KiB took, the size of the next, the pause.
+        for (live_ms, took_ms, burst_bytes, pause_ms) in [
+            (100, 500, 32_768, 173),
+            (100, 1_500, 16_384, 601),
+            (100, 2_500, 8_192, 1_030),
+            (2_000, 2_500, 32_768, 215),
+            (2_000, 3_500, 16_384, 643),
+            (2_000, 4_500, 8_192, 1_072),
+            (9_000, 2_500, 32_768, 1),
+        ] {
+            let mut pacing = Pacing::new(1 << 20);
+            pacing.handle_live_trip(live_ms);
+            pacing.handle_live();
+            pacing.handle_sent(BURST_BYTES_FIRST, 1_000);
+            pacing.handle_drained(1_000 + took_ms);
+            let pause = pacing.quiet_until_ms() - 1_000 - took_ms;
+            let name = format!("{live_ms} ms live, {took_ms} ms taken");
+            assert_eq!(
+                (pacing.burst_bytes, pause.abs_diff(pause_ms) <= 1),
+                (burst_bytes, true),
+                "{name}: {pause}"
+            );
+        }
     }
 }

@@ -411,6 +411,7 @@ impl Uplink {
 
     fn advance(&mut self, at: usize, committed: Seq) {
         let least_ms = self.limits.resend_ms.max(4 * self.round_trip_ms.unwrap_or(0));
+        let is_live = Some(self.streams[at].held.epoch) == self.live;
         let stream = &mut self.streams[at];
         let committed =
             if Mutant::AckNotClamped.lives() { committed } else { committed.min(stream.held.end) };
@@ -420,6 +421,9 @@ impl Uplink {
         if let Some(took_ms) = stream.handle_committed(committed, self.now_ms, least_ms) {
             self.round_trip_ms =
                 Some(self.round_trip_ms.map_or(took_ms, |so_far| (7 * so_far + took_ms) / 8));
+            if is_live {
+                self.pacing.handle_live_trip(took_ms);
+            }
         }
         self.commands.push_back(Command::Release { epoch: stream.held.epoch, committed });
     }
