@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use sitian_model::{Cause, PointIndex, Quality, Reading, Record, Timestamp};
+use sitian_model::{Cause, PointIndex, Quality, Reading, Record, Span, Timestamp};
 use sitian_poll::Sample;
 
 /// A record is sealed this long after its first reading.
@@ -76,6 +76,20 @@ pub fn record(clock: &crate::clock::BoardClock, gathered: &Gathered) -> Record {
         uncertainty_ms: clock.uncertainty_ms(),
         readings: gathered.samples.iter().map(reading).collect(),
     }
+}
+
+/// From the first to the last moment that a record has to do with, its acceptance among them: what a device remembers from
+/// long ago is not to be forgotten as soon as it is stored.
+pub fn span(clock: &crate::clock::BoardClock, record: &Record) -> Span {
+    if record.uncertainty_ms.is_none() {
+        return Span::UNKNOWN;
+    }
+    let accepted = clock.wall(record.mono_ms);
+    let (from, last) = record
+        .readings
+        .iter()
+        .fold((accepted, accepted), |(from, last), reading| (from.min(reading.at), last.max(reading.at)));
+    Span { from, to: last.plus_ms(1) }
 }
 
 /// The quality of a reading whose time is not known for sure.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use sitian_model::{Epoch, GatewayId, Manifest, Span};
+use sitian_model::{Epoch, GatewayId, Manifest};
 use sitian_mqtt::{Event, Link, LinkSettings, Publisher, Qos, Will};
 use sitian_telemetry::{BUILD, Format};
 use sitian_uplink::{Command, Limits, Uplink};
@@ -246,9 +246,7 @@ impl Gateway {
     fn accept(&mut self, sealed: Option<Gathered>, kept: Option<oneshot::Sender<()>>) {
         let Some(gathered) = sealed else { return };
         let record = gather::record(&self.clock, &gathered);
-        let times = record.readings.iter().map(|reading| reading.at);
-        let from = times.clone().min().unwrap_or_default();
-        let span = Span { from, to: times.max().unwrap_or(from).plus_ms(1) };
+        let span = gather::span(&self.clock, &record);
         self.ask(Ask::Accept(vec![(sitian_wire::encode_record(&record), span)], kept));
     }
 

@@ -26,6 +26,14 @@ pub struct Span {
 }
 
 impl Span {
+    /// Nobody knows when: contains no moment.
+    pub const UNKNOWN: Self = Self { from: Timestamp(i64::MAX), to: Timestamp(i64::MIN) };
+
+    /// False of a span that ends before it begins, such as [`Self::UNKNOWN`].
+    pub fn is_known(&self) -> bool {
+        self.from <= self.to
+    }
+
     /// True if `at` lies inside.
     pub fn contains(&self, at: Timestamp) -> bool {
         self.from <= at && at < self.to

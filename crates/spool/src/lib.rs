@@ -28,7 +28,7 @@
 //! frame     0 magic u16 0x5F51   2 kind u8   3 zero   4 length u32          8 crc u32    12 chain u32
 //!          16 seq u64           24 from i64          32 to i64             40 payload [length], then zeros to 16
 //!
-//! DATA      seq, chain before it, the record's time span in Unix ms, the record
+//! DATA      seq, chain before it, the record's time span in Unix ms (from > to: unknown), the record
 //! MANIFEST  the manifest of the segment's epoch: always the first frame
 //! ACK       seq = committed, payload = epoch: an occasional note; losing it only causes re-sends
 //! GAP       seq = first, chain after it, span (from > to: unknown), payload = epoch, last u64: evicted unsent
@@ -54,7 +54,8 @@
 //! its own place, so that neither a payload that contains a frame nor stale bytes can be taken for one. A damaged
 //! frame hides nothing else: the next valid frame on a 16-byte boundary is found without its length. `previous …`
 //! repeats what segment `number − 1` held when it was closed, so that opening reads headers, not data. Each new
-//! segment repeats the marks of every epoch; only the newest two have to be scanned for them.
+//! segment repeats the marks of every epoch before its first record; only the newest two that open without a hole have to
+//! be scanned for them. Newer ones may have been torn at their very first commit, one power cut after the other.
 //!
 //! `chain` is the running CRC-32C over the payloads of all records of the epoch, as they were written, whether or not
 //! they still exist: two writers of one epoch differ in it.

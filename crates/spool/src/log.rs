@@ -142,6 +142,12 @@ impl Stream {
             manifest: None,
         }
     }
+
+    /// True if there is a gap to announce, or one that a restored centre may ask for again: of `before` or later.
+    pub fn remembers_gap(&self, before: i64) -> bool {
+        let kept = |e: &Evicted| e.span.is_some_and(|span| span.to.0 >= before);
+        self.evicted.is_some_and(|e| e.last >= self.acked || kept(&e))
+    }
 }
 
 /// The durable queue over a [`Disk`]. One owner; every call runs to its end on the caller's thread.
@@ -169,7 +175,7 @@ pub struct Spool<D> {
     pub(crate) cursors: Cursors,
     pub(crate) read_faults: u32,
     pub(crate) lost: u64,
-    /// The end of the newest record's span.
+    /// The end of the newest record's span, of those whose time is known.
     pub(crate) newest_ms: i64,
     pub(crate) fault: Option<DiskFault>,
     pub(crate) faults: u32,
@@ -181,7 +187,8 @@ pub struct Spool<D> {
 impl<D: Disk> Spool<D> {
     /// Takes a record into memory and gives it its label in the live epoch. Not durable before [`Spool::commit`].
     /// Beyond the memory limit the oldest records that are not durable are dropped and counted as lost: the caller
-    /// commits at least once per round.
+    /// commits at least once per round. `at` says when, for keep-behind and for gaps: [`Span::UNKNOWN`] while nobody has
+    /// vouched for the clock. Such a record is no younger than what is dated after it.
     pub fn append(&mut self, payload: &[u8], at: Span) -> Result<Seq, TooLarge> {
         let bytes_max = self.limits.record_bytes_max;
         if payload.len() > bytes_max {
@@ -203,7 +210,9 @@ impl<D: Disk> Spool<D> {
         let (seq, chain) = (stream.written, stream.chain);
         stream.written += 1;
         stream.chain = crc32c::crc32c_append(chain, &payload);
-        self.newest_ms = span.to.0;
+        if span.is_known() {
+            self.newest_ms = span.to.0;
+        }
         self.pending_bytes += payload.len();
         self.pending.push_back(Pending { epoch, seq, chain, span, payload });
         while self.pending_bytes > self.limits.memory_bytes_max && self.pending.len() > 1 {

@@ -70,7 +70,7 @@ impl Cursors {
     }
 }
 
-/// A run that is being put together, with the spans that relabelling needs.
+/// A run that is being put together.
 pub(crate) struct Gather {
     epoch: Epoch,
     first: Seq,
@@ -79,7 +79,7 @@ pub(crate) struct Gather {
     bytes_max: usize,
     chain: Option<u32>,
     full: bool,
-    pub(crate) entries: Vec<(Entry, Option<Span>)>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl Gather {
@@ -88,7 +88,7 @@ impl Gather {
     }
 
     /// The next record; not taken if the run is full without it.
-    fn record(&mut self, chain: u32, payload: &[u8], span: Option<Span>) {
+    fn record(&mut self, chain: u32, payload: &[u8]) {
         self.chain.get_or_insert(chain);
         let bytes = self.bytes + payload.len();
         let over = bytes > self.bytes_max && (self.bytes > 0 || self.bytes_max == 0);
@@ -98,7 +98,7 @@ impl Gather {
         }
         self.bytes = bytes;
         self.next += 1;
-        self.entries.push((Entry::Record(payload.to_vec()), span));
+        self.entries.push(Entry::Record(payload.to_vec()));
     }
 
     /// Something is missing here. A run begins with a gap or ends before it.
@@ -109,7 +109,7 @@ impl Gather {
         }
         self.chain = Some(chain_after);
         self.next = gap.last + 1;
-        self.entries.push((Entry::Gap(gap), gap.span));
+        self.entries.push(Entry::Gap(gap));
     }
 
     fn missing(&mut self, last: Seq, reason: GapReason, span: Option<Span>, chain_after: u32) {
@@ -124,8 +124,8 @@ impl<D: Disk> Spool<D> {
     pub fn read(&mut self, epoch: Epoch, from: Seq, bytes_max: usize) -> Result<Run, ReadFault> {
         let gather = self.gather(epoch, from, bytes_max)?;
         self.count_damage(&gather);
-        let entries = gather.entries.into_iter().map(|(entry, _)| entry).collect();
-        Ok(Run { epoch, first: gather.first, entries, chain: gather.chain.unwrap_or(0) })
+        let chain = gather.chain.unwrap_or(0);
+        Ok(Run { epoch, first: gather.first, entries: gather.entries, chain })
     }
 
     /// The manifest of an epoch. An epoch of which only a gap is left answers with the present manifest: there is
@@ -221,14 +221,14 @@ impl<D: Disk> Spool<D> {
                 run.missing(p.seq - 1, GapReason::Evicted, None, p.chain);
             }
             if !run.full && p.seq == run.next {
-                run.record(p.chain, &p.payload, Some(p.span));
+                run.record(p.chain, &p.payload);
             }
         }
     }
 
     /// Damage counts as lost when it is first read.
     fn count_damage(&mut self, run: &Gather) {
-        let Some((Entry::Gap(gap), _)) = run.entries.first() else { return };
+        let Some(Entry::Gap(gap)) = run.entries.first() else { return };
         if gap.reason != GapReason::Damaged {
             return;
         }
@@ -267,7 +267,7 @@ fn gather_segment(
             run.missing(head.seq - 1, GapReason::Damaged, span, head.chain);
         }
         if head.seq == run.next && !run.full {
-            run.record(head.chain, &found.payload, head.span());
+            run.record(head.chain, &found.payload);
         }
         if run.full {
             return Ok(found.offset);

@@ -1,5 +1,5 @@
 //! Opening whatever is on the disk. Reads every segment's header, but frames only where the next header cannot vouch
-//! for them: in the newest two segments and beside damage. Writes nothing but the spare.
+//! for them: in the newest segments and beside damage. Writes nothing but the spare.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -7,8 +7,9 @@ use sitian_model::{Epoch, Seq};
 
 use crate::disk::{Disk, DiskFault, File};
 use crate::frame::{FRAMES_AT, HEADER_BYTES, Header, HeaderLook, Mark};
-use crate::log::{Evicted, Limits, Spool, Stream};
+use crate::log::{Evicted, Limits, Spool};
 use crate::reading::Cursors;
+use crate::retention::MARKED_SEGMENTS;
 use crate::segment::{NUMBERS_END, Segment, Tail, file_number, scan};
 
 /// What opening found, for the log.
@@ -164,21 +165,21 @@ impl<D: Disk> Spool<D> {
         file.name
     }
 
-    /// Finds out where each segment ends: from the next header, or by reading it. Returns the marks of the newest two.
+    /// Finds out where each segment ends: from the next header, or by reading it. Returns the marks of the newest two that
+    /// open whole, and of what is newer: power cuts may have torn the opening of any number of them.
     fn find_ends(&mut self, headers: &BTreeMap<u64, Header>, recovery: &mut Recovery) -> Vec<Mark> {
-        let marks_from = headers.keys().rev().nth(1).or(headers.keys().next()).copied().unwrap_or(0);
-        let mut marks = Vec::new();
-        for (number, segment) in &mut self.segments {
+        let (mut marks, mut whole) = (BTreeMap::new(), 0);
+        for (number, segment) in self.segments.iter_mut().rev() {
             let closed = headers.get(&(number + 1)).and_then(|next| next.previous);
             let plausible = closed.filter(|c| c.end >= segment.first);
             if let Some(closed) = plausible {
                 (segment.end, segment.chain_end, segment.until) = (closed.end, closed.chain, closed.until);
-                if *number < marks_from {
+                if whole >= MARKED_SEGMENTS {
                     continue;
                 }
             }
             let Ok(scanned) = scan(&mut self.disk, *number, segment, 0..Seq::MAX, true) else { continue };
-            marks.extend_from_slice(&scanned.marks);
+            (segment.opens_whole, whole) = (scanned.opens_whole, whole + usize::from(scanned.opens_whole));
             if plausible.is_none() {
                 recovery.tail_bytes += scanned.tail_bytes;
                 if let Some((end, chain)) = scanned.end.filter(|(end, _)| *end >= segment.first) {
@@ -188,11 +189,12 @@ impl<D: Disk> Spool<D> {
                 segment.until = until.unwrap_or(i64::MIN);
                 if scanned.is_cut_short(segment) {
                     self.lost += 1;
-                    recovery.cut_short.push((segment.name.clone(), segment.epoch));
+                    recovery.cut_short.insert(0, (segment.name.clone(), segment.epoch));
                 }
             }
+            marks.insert(*number, scanned.marks);
         }
-        marks
+        marks.into_values().flatten().collect()
     }
 
     /// Puts the epochs together from their segments and marks.
@@ -223,9 +225,9 @@ impl<D: Disk> Spool<D> {
             (stream.acked_high, stream.acked_noted) = (stream.acked_high.min(stream.end), stream.acked);
         }
         let epochs: HashSet<Epoch> = self.segments.values().map(|s| s.epoch).collect();
-        let gap_to_tell = |s: &Stream| s.evicted.is_some_and(|e| e.last >= s.acked);
+        let before = self.keep_from_ms();
         self.streams.retain(|s| {
-            s.written > 0 && (s.manifest.is_some() || epochs.contains(&s.epoch) || gap_to_tell(s))
+            s.written > 0 && (s.manifest.is_some() || epochs.contains(&s.epoch) || s.remembers_gap(before))
         });
         // Only gaps are left of the oldest; a late recovery finds epochs already begun by this process.
         self.streams.sort_by_key(|s| (s.manifest.is_some(), epochs.contains(&s.epoch)));
@@ -300,6 +302,7 @@ fn segment_of(header: &Header, file: File, tail: Tail) -> Segment {
         used: file.len.min(header.len.saturating_sub(FRAMES_AT)),
         len: file.len,
         tail,
+        opens_whole: true,
         orphaned: false,
     }
 }

@@ -1,6 +1,6 @@
 //! After a fork: what is unacknowledged moves from an epoch that two writers share to a fresh one.
 
-use sitian_model::{Entry, Epoch, Span, Timestamp};
+use sitian_model::{Entry, Epoch, Span};
 
 use crate::disk::Disk;
 use crate::log::{Spool, SpoolFault};
@@ -24,7 +24,6 @@ impl<D: Disk> Spool<D> {
             Some(manifest) => manifest.clone(),
             None => self.manifest(old).map_or_else(|| self.manifest.clone(), Into::into),
         };
-        let newest_ms = self.newest_ms;
         loop {
             let run = match self.gather(old, from, COPY_BYTES.min(self.limits.memory_bytes_max / 2)) {
                 Ok(run) => run,
@@ -35,11 +34,11 @@ impl<D: Disk> Spool<D> {
                 break;
             }
             from = run.end();
-            for (entry, span) in run.entries {
+            for entry in run.entries {
                 match entry {
+                    // Its time would make whatever was written before it look as old.
                     Entry::Record(payload) => {
-                        let unknown = Span { from: Timestamp(newest_ms), to: Timestamp(newest_ms) };
-                        self.append_to(fresh, &manifest, payload, span.unwrap_or(unknown));
+                        self.append_to(fresh, &manifest, payload, Span::UNKNOWN);
                     }
                     // Numbers without a record: read back as a gap.
                     Entry::Gap(gap) => self.stream_or_new(fresh).written += gap.last - gap.first + 1,
@@ -48,7 +47,6 @@ impl<D: Disk> Spool<D> {
             self.commit()?;
             self.release(old, from);
         }
-        self.newest_ms = newest_ms;
         self.drop_epoch(old);
         Ok(())
     }

@@ -11,6 +11,10 @@ use crate::segment::{Segment, file_name, scan};
 
 /// Segments that are always allowed, whatever the quota: two for marks, the one being written, the spare.
 const SEGMENTS_MIN: u64 = 4;
+/// So many of the newest segments that open whole carry the marks: one of them may be damaged.
+pub(crate) const MARKED_SEGMENTS: usize = 2;
+/// Epochs of which only a gap is left that has been told: so many are remembered, in case the centre forgets it.
+const TOLD_GAPS_MAX: usize = 16;
 
 impl<D: Disk> Spool<D> {
     /// Everything of `epoch` below `committed` is stored centrally. A smaller number than before is a rewind: the
@@ -25,29 +29,37 @@ impl<D: Disk> Spool<D> {
         self.forget_empty_streams();
     }
 
-    /// Removes acknowledged segments that are past keep-behind; never the newest two, which carry the marks, and of an
+    /// Removes acknowledged segments that are past keep-behind; never the newest ones, which carry the marks, and of an
     /// epoch only its oldest: a clock that was ahead for a while makes an older segment look younger than the next one,
     /// and without the next one the epoch would end too early for whoever recovers it.
     fn trim(&mut self) {
-        let keep_ms = if Mutant::NoKeepBehind.lives() { i64::MIN } else { self.limits.keep_behind_ms };
-        let before = self.newest_ms.saturating_sub(keep_ms);
-        let marks_from = self.segments.keys().rev().nth(1).copied().unwrap_or(0);
-        let old =
-            |spool: &Self, n: &u64, s: &Segment| *n < marks_from && s.until < before && spool.is_acked(s);
-        let mut kept = HashSet::new();
-        let mut trimmed = |(n, s): &(&u64, &Segment)| {
-            let trimmed = !kept.contains(&s.epoch) && old(self, n, s);
-            if !trimmed {
-                kept.insert(s.epoch);
+        let before = self.keep_from_ms();
+        let mut whole = self.segments.iter().rev().filter(|(_, s)| s.opens_whole).map(|(n, _)| *n);
+        let marks_from = whole.nth(MARKED_SEGMENTS - 1).unwrap_or(0);
+        let mut until = i64::MAX;
+        let mut segments = Vec::with_capacity(self.segments.len());
+        for (number, segment) in self.segments.iter().rev() {
+            // What nobody could date was written before what follows it.
+            if segment.until > i64::MIN {
+                until = segment.until;
             }
-            trimmed
-        };
-        let numbers: Vec<u64> = self.segments.iter().filter(|one| trimmed(one)).map(|(n, _)| *n).collect();
-        for number in numbers {
-            if !self.remove_acked(number) {
+            let old = *number < marks_from && until < before && self.is_acked(segment);
+            segments.push((*number, segment.epoch, old));
+        }
+        let mut kept = HashSet::new();
+        for (number, epoch, old) in segments.into_iter().rev() {
+            if !old {
+                kept.insert(epoch);
+            } else if !kept.contains(&epoch) && !self.remove_acked(number) {
                 break;
             }
         }
+    }
+
+    /// What is older may be forgotten once it is acknowledged.
+    pub(crate) fn keep_from_ms(&self) -> i64 {
+        let keep_ms = if Mutant::NoKeepBehind.lives() { i64::MIN } else { self.limits.keep_behind_ms };
+        self.newest_ms.saturating_sub(keep_ms)
     }
 
     fn is_acked(&self, segment: &Segment) -> bool {
@@ -93,17 +105,25 @@ impl<D: Disk> Spool<D> {
         }
     }
 
-    /// Epochs without a segment stay only while they are live, in memory, or have a gap to announce; of the latter as
-    /// many as a new segment can repeat.
+    /// Epochs without a segment stay only while they are live, in memory, or have a gap to announce, as many as a new
+    /// segment can repeat; and while a centre restored from a backup may ask again for a gap that was announced.
     fn forget_empty_streams(&mut self) {
         let mut alive: HashSet<Epoch> = self.segments.values().map(|s| s.epoch).collect();
         alive.extend(self.pending.iter().map(|p| p.epoch));
         alive.insert(self.live);
-        self.streams.retain(|s| alive.contains(&s.epoch) || s.evicted.is_some_and(|e| e.last >= s.acked));
-        let excess =
-            self.streams.iter().filter(|s| s.evicted.is_some()).count().saturating_sub(self.marks_max() / 2);
-        for _ in 0..excess {
-            let Some(at) = self.streams.iter().position(|s| s.evicted.is_some()) else { return };
+        let before = self.keep_from_ms();
+        self.streams.retain(|s| alive.contains(&s.epoch) || s.remembers_gap(before));
+        let told = |s: &Stream| s.evicted.is_some_and(|e| e.last < s.acked);
+        let told_only = |s: &Stream| told(s) && !alive.contains(&s.epoch);
+        let told_max = TOLD_GAPS_MAX.min(self.marks_max() / 4);
+        for _ in told_max..self.streams.iter().filter(|s| told_only(s)).count() {
+            let Some(oldest) = self.streams.iter().position(told_only) else { return };
+            self.streams.remove(oldest);
+        }
+        let noted = self.streams.iter().filter(|s| s.evicted.is_some()).count();
+        for _ in self.marks_max() / 2..noted {
+            let untold = || self.streams.iter().position(|s| s.evicted.is_some());
+            let Some(at) = self.streams.iter().position(told).or_else(untold) else { return };
             if alive.contains(&self.streams[at].epoch) {
                 self.streams[at].evicted = None;
             } else {

@@ -36,7 +36,7 @@ pub(crate) struct Segment {
     pub end: Seq,
     /// The chain before `end`.
     pub chain_end: u32,
-    /// The latest time in it, in Unix ms; `i64::MIN` while it holds no record.
+    /// The latest time in it, in Unix ms; `i64::MIN` while it holds no record whose time is known.
     pub until: i64,
     /// One past the last byte that may belong to a durable frame.
     pub used: u64,
@@ -44,6 +44,8 @@ pub(crate) struct Segment {
     pub len: u64,
     /// Whether its last bytes are what was written there.
     pub tail: Tail,
+    /// Nothing is missing before its first record: it holds all marks of its time.
+    pub opens_whole: bool,
     /// The file that followed it has lost both headers, and with them what it held.
     pub orphaned: bool,
 }
@@ -200,6 +202,8 @@ pub(crate) struct Scan {
     pub marks: Vec<Mark>,
     /// Records found from the sequence number asked for.
     pub records: u64,
+    /// Its frames follow each other without a hole up to the first record or the end of a commit.
+    pub opens_whole: bool,
     /// Non-zero bytes behind the last valid frame: a torn tail.
     pub tail_bytes: u64,
 }
@@ -227,8 +231,12 @@ pub(crate) fn scan(
 ) -> Result<Scan, DiskFault> {
     let mut scan = Scan::default();
     let mut walk = Walk::new(number, FRAMES_AT, segment.used, lenient);
-    let mut valid_to = FRAMES_AT;
+    let (mut valid_to, mut opening, mut no_hole) = (FRAMES_AT, true, true);
     while let Some(found) = walk.next(disk, &segment.name)? {
+        no_hole &= found.offset == valid_to;
+        if opening && matches!(found.head.kind, Kind::Data | Kind::End) {
+            (opening, scan.opens_whole) = (false, no_hole);
+        }
         valid_to = found.offset + frame_bytes(found.head.length) as u64;
         if let Some(mark) = Mark::from_frame(&found.head, &found.payload) {
             scan.marks.push(mark);

@@ -46,7 +46,9 @@ impl End {
         if Mutant::EndNotNoted.lives() {
             return;
         }
-        let head = Head { kind: Kind::End, length: 0, chain, seq, from: from.min(until), to: until };
+        // Where nothing is dated the span ends before it begins, as that of its records.
+        let from = if until == i64::MIN { i64::MAX } else { from.min(until) };
+        let head = Head { kind: Kind::End, length: 0, chain, seq, from, to: until };
         encode_frame(out, number, offset, &head, &[]);
     }
 }
@@ -155,7 +157,7 @@ impl<D: Disk> Spool<D> {
     /// The first `taken` pending records are durable in segment `number`, which is now used up to `used`.
     fn settle(&mut self, number: u64, used: u64, taken: usize) {
         let Some(segment) = self.segments.get_mut(&number) else { return };
-        segment.used = used;
+        (segment.used, segment.opens_whole) = (used, true);
         for p in self.pending.drain(..taken) {
             self.pending_bytes -= p.payload.len();
             segment.end = p.seq + 1;
@@ -201,6 +203,7 @@ impl<D: Disk> Spool<D> {
             used: FRAMES_AT,
             len,
             tail: Tail::Whole,
+            opens_whole: false,
             orphaned: false,
         };
         self.segments.insert(number, segment);

@@ -88,6 +88,40 @@ fn a_power_cut_at_every_write_loses_nothing_accepted() {
 }
 
 #[test]
+fn gaps_outlive_power_cuts_that_tear_one_new_segment_after_the_other() {
+    // As many epochs as it takes for their marks to fill a few sectors.
+    const EVICTED: u8 = 12;
+    let limits = Limits { bytes_max: 64 * 1024, ..small() };
+    let (mut spool, _) = Spool::open(MemoryDisk::default(), limits, epoch(1));
+    for label in 1..=EVICTED + 1 {
+        spool.seal(epoch(label));
+        for seq in 0..if label > EVICTED { 300 } else { 5 } {
+            append(&mut spool, seq);
+            spool.commit().unwrap();
+        }
+    }
+    let told = |spool: &mut Spool<MemoryDisk>| -> Vec<_> {
+        (1..=EVICTED).map(|label| gaps(&drain(spool, epoch(label), 0))).collect()
+    };
+    let before = told(&mut spool);
+    assert!(before.iter().all(|(records, gaps)| (*records, gaps.len()) == (0, 1)), "{before:?}");
+    let card = spool.into_disk();
+    for seed in 0..1_500 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut disk = card.clone();
+        for start in 0..4 {
+            disk.faults.power_off_at = Some(disk.calls + random.u64(1..5));
+            let (mut spool, _) = Spool::open(disk, limits, epoch(100 + start));
+            append(&mut spool, 0);
+            let _ = spool.commit();
+            disk = spool.into_disk().power_cut(&mut random);
+        }
+        let (mut spool, _) = Spool::open(disk, limits, epoch(200));
+        assert_eq!(told(&mut spool), before, "seed {seed}");
+    }
+}
+
+#[test]
 fn one_failing_call_anywhere_loses_nothing_and_stops_nothing() {
     let (whole, accepted) =
         live_through(MemoryDisk::default(), small(), 1, 60, &mut fastrand::Rng::with_seed(2));

@@ -154,6 +154,104 @@ fn acked_records_are_kept_behind_and_then_trimmed() {
     assert_eq!(spool.state().lost, 0);
 }
 
+/// Fills with what nobody could date, then with what is dated as `span` says, all of it acknowledged; the oldest kept.
+fn oldest_kept(undated: u64, dated: u64, restart: bool, wrong: Span) -> u64 {
+    let limits = Limits { keep_behind_ms: 100_000, ..small() };
+    let mut spool = fresh(limits);
+    for seq in 0..undated {
+        assert_eq!(spool.append(&payload(epoch(1), seq), wrong), Ok(seq));
+        spool.commit().unwrap();
+        spool.release(epoch(1), seq);
+    }
+    if restart {
+        spool = reopen(spool, limits, 2);
+    }
+    let (live, first) = if restart { (epoch(2), 0) } else { (epoch(1), undated) };
+    for seq in first..first + dated {
+        append(&mut spool, seq);
+        spool.commit().unwrap();
+        spool.release(live, seq);
+    }
+    spool.release(epoch(1), u64::MAX);
+    spool.held()[0].oldest
+}
+
+#[test]
+fn what_nobody_could_date_is_kept_behind_what_was_written_after_it() {
+    let (unknown, boot) = (Span::UNKNOWN, Span { from: Timestamp(5_000), to: Timestamp(6_000) });
+    for (undated, dated, restart, wrong, kept) in [
+        // Undated ones are never too old by themselves, however many, whatever came before.
+        (200, 0, false, unknown, 0..=0),
+        (200, 0, true, unknown, 0..=0),
+        // They go once what follows them is past keep-behind: 100 records of a second each.
+        (100, 50, false, unknown, 0..=0),
+        (100, 50, true, unknown, 0..=0),
+        (100, 300, false, unknown, 250..=300),
+        // A time that somebody vouched for counts, wrong as it may be.
+        (100, 50, false, boot, 50..=100),
+    ] {
+        let oldest = oldest_kept(undated, dated, restart, wrong);
+        assert!(kept.contains(&oldest), "{oldest}: {undated} undated, {dated} dated, {restart}");
+    }
+}
+
+#[test]
+fn what_is_relabelled_does_not_make_old_what_was_written_before_it() {
+    let limits = Limits { keep_behind_ms: 100_000, ..small() };
+    for restart in [false, true] {
+        let mut spool = fresh(limits);
+        fill(&mut spool, 0..30);
+        spool.seal(epoch(2));
+        for seq in 0..60 {
+            assert_eq!(spool.append(&payload(epoch(2), seq), Span::UNKNOWN), Ok(seq));
+            spool.commit().unwrap();
+        }
+        spool.relabel(epoch(1), epoch(3)).unwrap();
+        for seq in 60..100 {
+            assert_eq!(spool.append(&payload(epoch(2), seq), span(140 + seq)), Ok(seq));
+            spool.commit().unwrap();
+        }
+        if restart {
+            spool = reopen(spool, limits, 4);
+        }
+        spool.release(epoch(2), 100);
+        spool.release(epoch(3), 30);
+        let oldest: Vec<_> = spool.held().iter().map(|held| (held.epoch, held.oldest)).collect();
+        assert_eq!(oldest, [(epoch(2), 0), (epoch(3), 0)], "restart {restart}");
+    }
+}
+
+#[test]
+fn a_gap_is_told_again_to_a_centre_that_has_forgotten_it() {
+    let limits = Limits { bytes_max: 64 * 1024, ..small() };
+    let mut spool = fresh(limits);
+    fill(&mut spool, 0..30);
+    spool.seal(epoch(2));
+    fill(&mut spool, 0..300);
+    let told = gaps(&drain(&mut spool, epoch(1), 0)).1;
+    assert!(matches!(told[..], [Gap { first: 0, last: 29, reason: GapReason::Evicted, span: Some(_) }]));
+    for start in 3..6 {
+        spool.release(epoch(1), 30);
+        spool.release(epoch(1), 0);
+        assert_eq!(gaps(&drain(&mut spool, epoch(1), 0)), (0, told.clone()));
+        spool.release(epoch(1), 30);
+        fill_as(&mut spool, epoch(start - 1), 8);
+        spool = reopen(spool, limits, start);
+    }
+    // Past keep-behind it is forgotten as data would be.
+    let limits = Limits { keep_behind_ms: 1_000, ..limits };
+    let mut spool = reopen(spool, limits, 7);
+    spool.release(epoch(1), 30);
+    assert!(spool.held().iter().all(|held| held.epoch != epoch(1)));
+}
+
+/// A few records more, with whatever labels are next.
+fn fill_as(spool: &mut Spool<MemoryDisk>, live: sitian_model::Epoch, count: u64) {
+    let from = spool.held().iter().find(|held| held.epoch == live).map_or(0, |held| held.end);
+    (from..from + count).for_each(|seq| append(spool, seq));
+    spool.commit().unwrap();
+}
+
 #[test]
 fn a_clock_that_was_ahead_for_a_while_makes_no_hole_in_an_epoch() {
     let limits = Limits { keep_behind_ms: 100_000, ..small() };
@@ -208,8 +306,8 @@ fn acked_records_go_before_unacked_ones_under_quota() {
 }
 
 #[test]
-fn an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_that_is_acked() {
-    let limits = Limits { bytes_max: 64 * 1024, ..small() };
+fn an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_that_is_acked_and_old() {
+    let limits = Limits { bytes_max: 64 * 1024, keep_behind_ms: 100_000, ..small() };
     let mut spool = fresh(limits);
     fill(&mut spool, 0..30);
     spool.seal(epoch(2));

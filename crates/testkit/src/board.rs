@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use sitian_model::{Held, Span, Timestamp};
+use sitian_model::{Held, Timestamp};
 use sitian_profile::Profile;
 use sitian_uplink::{Command, Limits, Uplink};
 use sitian_wire::topic::Topic;
@@ -313,9 +313,7 @@ impl Process {
     fn accept(&mut self, wires: &Wires<'_>, sealed: Option<Gathered>, ether: &mut Ether) {
         let Some(gathered) = sealed else { return };
         let record = gather::record(&self.clock, &gathered);
-        let times = record.readings.iter().map(|reading| reading.at);
-        let from = times.clone().min().unwrap_or_default();
-        let span = Span { from, to: times.max().unwrap_or(from).plus_ms(1) };
+        let span = gather::span(&self.clock, &record);
         let mut bytes = sitian_wire::encode_record(&record);
         let spoilt = ether.bad_luck(ether.swarm.spoil);
         if spoilt {

@@ -66,7 +66,6 @@ pub struct Oracle {
     /// What a boot has claimed of its clock, in milliseconds.
     uncertainties: HashMap<u64, u32>,
     newest_poll: HashMap<(u32, u32, u64), (Seq, u64)>,
-    newest: i64,
     /// In this world nothing is trimmed, evicted or overtaken, so that nobody is alarmed without a reason.
     pub alarms_are_true: bool,
     /// The centre was restored from a backup.
@@ -100,7 +99,6 @@ impl Oracle {
         if let Some(ms) = record.uncertainty_ms {
             self.claim(record.boot, ms);
         }
-        self.newest = record.readings.iter().map(|r| r.at.0).fold(self.newest, i64::max);
         let labels = Vec::new();
         self.by_payload.insert(hash(payload), self.written.len());
         self.written.push(Written {
@@ -167,16 +165,15 @@ impl Oracle {
         }
     }
 
-    /// The latest time of an accepted record, for checks of trimming.
-    pub fn record_until(&self, epoch: Epoch, seq: Seq) -> Option<i64> {
+    /// When a record was accepted, whatever any clock says, for checks of trimming.
+    pub fn accepted_at(&self, epoch: Epoch, seq: Seq) -> Option<u64> {
         let number = *self.labels.get(&(epoch, seq))?.last()?;
-        self.written[number].accepted_ms?;
-        self.written[number].record.readings.iter().map(|r| r.at.0).max()
+        self.written[number].accepted_ms
     }
 
-    /// The newest time that any board has ever stamped on a record.
-    pub fn newest_ms(&self) -> i64 {
-        self.newest + 1
+    /// The worst that a clock has claimed of itself, in milliseconds.
+    pub fn uncertainty_max(&self) -> u64 {
+        self.uncertainties.values().copied().max().unwrap_or(0).into()
     }
 
     /// S5: an ack leaves; what it says must be durable already.

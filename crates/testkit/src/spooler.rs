@@ -365,10 +365,11 @@ impl Spooler {
         if tight || ether.oracle.excuses[self.board].disk_faulty || gone.is_empty() {
             return;
         }
-        let until = gone.clone().filter_map(|seq| ether.oracle.record_until(epoch, seq)).max();
-        let newest = ether.oracle.newest_ms();
-        let keep_from = newest.saturating_sub(ether.swarm.keep_behind_ms);
-        if until.is_some_and(|until| until > keep_from) {
+        let accepted = gone.clone().filter_map(|seq| ether.oracle.accepted_at(epoch, seq)).max();
+        // A record is stamped by one clock and the present by another.
+        let slack_ms = 2 * ether.oracle.uncertainty_max() + 1_000;
+        let kept_ms = u64::try_from(ether.swarm.keep_behind_ms).unwrap_or(0).saturating_sub(slack_ms);
+        if accepted.is_some_and(|at| at + kept_ms > ether.now) {
             ether.oracle.violate(format!("S6: {gone:?} of {epoch} trimmed within keep-behind, without need"));
         }
     }
