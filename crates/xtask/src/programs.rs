@@ -16,6 +16,9 @@ pub type Programs = BTreeMap<(String, String), PathBuf>;
 const LONGEST: [&str; 7] =
     ["power_cuts", "partitions", "system_calls", "kills", "copies", "brokers", "bad_line"];
 
+/// These wait for minutes and compute for seconds: all of their tests run at once.
+const WAITING: [&str; 1] = ["copies"];
+
 /// Runs test programs, each as cargo would and `at_once` of them at a time; shows what they say when they end.
 pub fn run(programs: Programs, at_once: usize) -> Result<()> {
     let mut programs: Vec<_> = programs.into_iter().collect();
@@ -26,6 +29,9 @@ pub fn run(programs: Programs, at_once: usize) -> Result<()> {
         let package = format!("sitian-{}", folder.trim_start_matches("crates/").replace('/', "-"));
         let mut command = Command::new(&path);
         command.current_dir(&folder).env("CARGO_PKG_NAME", package).stdin(Stdio::null());
+        if WAITING.contains(&name.as_str()) {
+            command.env("RUST_TEST_THREADS", "8");
+        }
         let output = command.output().with_context(|| format!("failed to start {}", path.display()))?;
         println!("{folder}: {name}, {:.1} s", start.elapsed().as_secs_f64());
         print!("{}", String::from_utf8_lossy(&output.stdout));
