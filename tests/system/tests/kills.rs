@@ -57,25 +57,32 @@ fn killing_the_ingestor_loses_and_doubles_nothing() {
 #[test]
 fn killing_the_gateway_loses_nothing_accepted_and_doubles_nothing() {
     let fault = Fault { number: "F1", title: "gateway killed", injected: "kill -9 at random" };
-    let (mut rig, kills) = (start(), times(200, 2_000));
-    let mut first_polls = Vec::new();
-    for kill in 0..kills {
-        go_on(&mut rig, kill);
-        let reads = rig.counter.reads();
-        let started = Instant::now();
-        rig.gateway.kill_and_restart();
-        wait_for("the first poll", 20, || (rig.counter.reads() > reads).then_some(()));
-        first_polls.push(started.elapsed().as_millis());
+    let kills = times(200, 2_000);
+    let (mut killed, mut readings, mut unaccepted, mut first_polls) = (0, 0, 0, Vec::new());
+    while killed < kills {
+        // The centre lets a gateway in that starts 256 times at once; beyond that it makes it wait.
+        let life = (kills - killed).min(240);
+        let mut rig = start();
+        for kill in killed..killed + life {
+            go_on(&mut rig, kill);
+            let reads = rig.counter.reads();
+            let started = Instant::now();
+            rig.gateway.kill_and_restart();
+            wait_for("the first poll", 20, || (rig.counter.reads() > reads).then_some(()));
+            first_polls.push(started.elapsed().as_millis());
+        }
+        rig.accepts(2);
+        let (verdict, _) = rig.settle(120);
+        assert_eq!(verdict.harm, NONE);
+        (killed, readings, unaccepted) =
+            (killed + life, readings + verdict.readings, unaccepted + verdict.holes);
     }
-    rig.accepts(2);
-    let (Verdict { harm, holes, readings, .. }, _) = rig.settle(120);
     first_polls.sort_unstable();
     let (usual, slowest) = (first_polls[kills / 2], first_polls[kills - 1]);
     let note = format!(
-        "{readings} readings, {holes} polls not accepted yet; first poll after {usual} ms, at most {slowest} ms"
+        "{readings} readings, {unaccepted} polls not accepted yet; first poll after {usual} ms, at most {slowest} ms"
     );
-    fault.came_to(format!("{kills} kills"), harm, note);
-    assert_eq!(harm, NONE);
+    fault.came_to(format!("{kills} kills"), NONE, note);
     // Polls of 100 ms, gathered for at most 500 ms before they are accepted, plus one under way.
-    assert!(holes <= 7 * kills as u64, "{holes} polls lost by {kills} kills");
+    assert!(unaccepted <= 7 * kills as u64, "{unaccepted} polls lost by {kills} kills");
 }
