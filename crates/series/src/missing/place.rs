@@ -7,7 +7,8 @@
 //!              tail     hidden    gateway_down    head
 //! ```
 //!
-//! `x` is an epoch none of whose records has a known time; it is put at the end of the last silence that may hold it.
+//! `x` is an epoch none of whose records has a known time; it is put at the end of the last silence that may hold it, and
+//! the one before it before it.
 
 use sitian_model::{Cause, EpochNo, Seq, Span, Timestamp};
 
@@ -62,10 +63,15 @@ pub fn losses(quiet: &Quiet, told: &[Told], lost: &[Lost], interval_ms: u32) -> 
     let mut hidden = hidden(quiet, told);
     for (n, silence) in quiet.silences.iter().enumerate() {
         let mut parts: Vec<Part> = [tail(silence, told, step_ms), head(silence, told, step_ms)].into();
+        // One before the other: each was a start of its own.
+        let began = parts
+            .iter()
+            .filter(|part| part.first <= part.last && silence.before.is_none_or(|b| b.0 != part.epoch));
+        let end = silence.span.to.plus_ms(-half_ms);
+        let mut until = began.map(|part| part.from).fold(end, Timestamp::min);
         parts.extend(hidden.extract_if(.., |(place, _)| *place == n).map(|(_, epoch)| {
-            let from = silence.span.to.plus_ms(-((epoch.committed as f64 * step_ms) as i64) - half_ms);
-            let last = epoch.committed - 1;
-            Part { epoch: epoch.no, first: 0, last, from: from.max(silence.span.from), step_ms }
+            until = until.plus_ms(-((epoch.committed as f64 * step_ms) as i64)).max(silence.span.from);
+            Part { epoch: epoch.no, first: 0, last: epoch.committed - 1, from: until, step_ms }
         }));
         for part in parts.iter().filter(|part| part.first <= part.last) {
             let pieces = part.explain(lost).into_iter();
@@ -119,7 +125,7 @@ fn head(silence: &Silence, told: &[Told], step_ms: f64) -> Part {
     Part { epoch, first: 0, last: seq - 1, from, step_ms }
 }
 
-/// Epochs none of whose readings has a known time, each with the number of the last silence that may hold it: one between
+/// Epochs none of whose readings has a known time, newest first, each with the number of the last silence that may hold it: one between
 /// two other epochs, or at the end, that began before the epoch was heard of.
 fn hidden(quiet: &Quiet, told: &[Told]) -> Vec<(usize, Told)> {
     let timeless = |told: &&Told| told.newest_at.is_none() && !quiet.in_place.contains(&told.no);
@@ -134,7 +140,9 @@ fn hidden(quiet: &Quiet, told: &[Told]) -> Vec<(usize, Told)> {
         };
         Some((quiet.silences.iter().rposition(may_hold)?, *epoch))
     };
-    timeless.filter_map(place).collect()
+    let mut places: Vec<(usize, Told)> = timeless.filter_map(place).collect();
+    places.sort_by_key(|(_, epoch)| std::cmp::Reverse(epoch.no));
+    places
 }
 
 impl Part {

@@ -263,7 +263,7 @@ fn the_labels_at_the_ends_of_a_silence_tell_what_lies_in_it() {
 
 #[test]
 fn what_is_committed_and_not_here_has_no_known_time() {
-    let down = Lack::GatewayDown;
+    let (down, evicted) = (Lack::GatewayDown, Lack::Gap(GapReason::Evicted));
     check(&[
         (
             "a boot that heard the time late",
@@ -278,6 +278,25 @@ fn what_is_committed_and_not_here_has_no_known_time() {
             &[(1, -90, 6, Some(0)), (2, 190, 50, Some(900)), (3, 210, 4, None)],
             &[],
             &[(TIMELESS, 155, 195), (down, 5, 155)],
+        ),
+        (
+            "starts on a full card, each given up whole and told without a time",
+            silence(0, 200, Some((1, 5)), Some((5, 2))),
+            &[
+                (1, -90, 6, Some(0)),
+                (2, 210, 2, None),
+                (3, 211, 3, None),
+                (4, 212, 1, None),
+                (5, 190, 50, Some(900)),
+            ],
+            &[lost(2, 0, 1, evicted), lost(3, 0, 2, evicted), lost(4, 0, 0, evicted)],
+            &[
+                (TIMELESS, 175, 195),
+                (evicted, 115, 135),
+                (evicted, 135, 165),
+                (evicted, 165, 175),
+                (down, 5, 115),
+            ],
         ),
         (
             "an epoch without a time that was there long before",
