@@ -24,7 +24,7 @@ pub(crate) struct Pacing {
     started_ms: Option<u64>,
     live_seen: bool,
     quiet_until_ms: u64,
-    /// What a live batch takes from its start to its ack, smoothed.
+    /// What a live batch takes from its start to its ack if nothing is in its way: the least of late.
     live_trip_ms: u64,
 }
 
@@ -57,10 +57,12 @@ impl Pacing {
         self.live_seen = true;
     }
 
-    /// A live batch was acknowledged after so long.
+    /// A live batch was acknowledged after so long. It may have waited behind backfill: a mean would excuse bursts with
+    /// what they are to blame for.
     pub fn handle_live_trip(&mut self, took_ms: u64) {
         let so_far = self.live_trip_ms;
-        self.live_trip_ms = if so_far == 0 { took_ms } else { (7 * so_far + took_ms) / 8 };
+        self.live_trip_ms =
+            if so_far == 0 || took_ms < so_far { took_ms } else { so_far + (took_ms - so_far) / 16 };
     }
 
     /// Backfill was sent. Even a batch without payload (a gap) uses up a little of the burst.
@@ -125,6 +127,33 @@ mod tests {
                 (burst_bytes, true),
                 "{name}: {pause}"
             );
+        }
+    }
+
+    #[test]
+    fn live_readings_that_waited_behind_backfill_do_not_excuse_it() {
+        for bytes_per_s in [2_000, 8_000, 30_000] {
+            let mut pacing = Pacing::new(1 << 20);
+            let (mut now_ms, mut longest_ms) = (0, 0);
+            for burst in 0..400 {
+                // A live batch every second: some come in a pause, and the others wait for the end of the burst.
+                let quiet_until_ms = pacing.quiet_until_ms().max(now_ms);
+                let seconds = |from: u64, to: u64| (from.next_multiple_of(1_000)..to).step_by(1_000);
+                seconds(now_ms, quiet_until_ms).for_each(|_| {
+                    pacing.handle_live();
+                    pacing.handle_live_trip(50);
+                });
+                let bytes = pacing.allowance(quiet_until_ms);
+                now_ms = quiet_until_ms + bytes * 1_000 / bytes_per_s;
+                pacing.handle_sent(bytes, quiet_until_ms);
+                seconds(quiet_until_ms, now_ms).for_each(|live_ms| {
+                    pacing.handle_live();
+                    pacing.handle_live_trip(now_ms - live_ms + 50);
+                });
+                pacing.handle_drained(now_ms);
+                longest_ms = longest_ms.max(if burst > 200 { now_ms - quiet_until_ms } else { 0 });
+            }
+            assert!((500..2_600).contains(&longest_ms), "{bytes_per_s} bytes/s: {longest_ms} ms");
         }
     }
 }
