@@ -75,7 +75,7 @@ pub fn open(
         ),
         Place::Victoria { url } => {
             let (mut elsewhere, answers) = connect(url, territory)?;
-            elsewhere.learn_all(&store.reader().restored()?)?;
+            elsewhere.learn_all(&store.reader().restored()?);
             store.keep_rows_elsewhere()?;
             Ok((Some(elsewhere), answers))
         }
@@ -89,7 +89,7 @@ pub fn open(
 pub fn look(place: &Place, reader: &Reader, territory: &Arc<Territory>) -> Result<Answers> {
     let Place::Victoria { url } = place else { return Ok(Arc::new(reader.clone())) };
     let (mut elsewhere, answers) = connect(url, territory)?;
-    elsewhere.learn_all(&reader.restored()?)?;
+    elsewhere.learn_all(&reader.restored()?);
     Ok(answers)
 }
 
@@ -108,14 +108,10 @@ impl Elsewhere {
         Self { engine, names, territory: Arc::clone(territory), points, epochs }
     }
 
-    fn learn_all(&mut self, restored: &Restored) -> Result<()> {
-        for point in &restored.points {
-            self.learn_point(point)?;
-        }
-        for epoch in &restored.epochs {
-            self.learn_epoch(epoch.state.no, epoch.epoch);
-        }
-        Ok(())
+    /// Learns what the store knows.
+    pub fn learn_all(&mut self, restored: &Restored) {
+        restored.points.iter().for_each(|point| self.learn_point(point));
+        restored.epochs.iter().for_each(|epoch| self.learn_epoch(epoch.state.no, epoch.epoch));
     }
 
     fn learn_epoch(&mut self, no: EpochNo, epoch: Epoch) {
@@ -123,7 +119,8 @@ impl Elsewhere {
         self.epochs.insert(no, epoch);
     }
 
-    fn learn_point(&mut self, entry: &PointEntry) -> Result<()> {
+    /// A point that cannot be named there stays without a name: its rows are refused one by one and kept in quarantine.
+    fn learn_point(&mut self, entry: &PointEntry) {
         let id = &entry.id;
         self.points.insert(entry.no, (id.clone(), entry.info.unit.clone()));
         let base = self.territory.base_of(&id.gateway);
@@ -144,7 +141,9 @@ impl Elsewhere {
             };
             place.clone_from(&node.id);
         }
-        self.names.point(entry.no, tags).with_context(|| format!("name point {id} in the engine"))
+        if let Err(error) = self.names.point(entry.no, tags) {
+            warn!(point = %id, %error, "the engine cannot name a point; its readings go to quarantine");
+        }
     }
 
     /// Writes the rows among these effects. Returns the effects with what the engine refuses moved to quarantine; their
@@ -155,8 +154,7 @@ impl Elsewhere {
     pub fn put(&mut self, effects: Vec<Effect>, now: Timestamp) -> Result<Vec<Effect>, AppendError> {
         for effect in &effects {
             match effect {
-                // The point stays without a name; its rows are refused one by one and kept in quarantine.
-                Effect::Point(entry) => self.learn_point(entry).unwrap_or_else(|error| warn!("{error:#}")),
+                Effect::Point(entry) => self.learn_point(entry),
                 Effect::Epoch(EpochEntry { no, epoch, .. }) => self.learn_epoch(*no, *epoch),
                 _ => {}
             }
@@ -190,6 +188,9 @@ impl Elsewhere {
                 out.push(Effect::Rows(kept));
             }
         }
+        if let Some((_, why)) = aside.first() {
+            warn!(readings = aside.len(), why, "the engine refuses readings; they are kept in quarantine");
+        }
         out.extend(aside.into_iter().filter_map(|(row, why)| self.quarantined(&row, &why, now)));
         out
     }
@@ -202,7 +203,6 @@ impl Elsewhere {
         let mut text = String::new();
         // A string takes everything.
         let _ = export::put(&mut text, Format::JsonLines, label, row, &|at| at.0.to_string());
-        warn!(point, at_ms = row.at.0, why, "the engine refuses a reading; it is kept in quarantine");
         Some(Effect::Quarantine(Quarantined {
             gateway: id.gateway.clone(),
             range: Some((*epoch, row.seq, row.seq + 1)),

@@ -75,8 +75,11 @@ fn start_with(path: &Path, rules: &str, far: Option<&Far>) -> Admission {
     let rules = Arc::new(Rules::parse(&[("rules.toml", rules)], &Vocabulary::any()).expect("ours"));
     let catalogue = Arc::new(Catalogue::parse("measurements.toml", catalogue_text()).expect("ours"));
     let store = Store::open(path).expect("opens");
-    let elsewhere =
-        far.map(|far| Elsewhere::new(Box::new(far.clone()), Arc::new(Names::default()), &territory));
+    let elsewhere = far.map(|far| {
+        let mut elsewhere = Elsewhere::new(Box::new(far.clone()), Arc::new(Names::default()), &territory);
+        elsewhere.learn_all(&store.reader().restored().expect("reads"));
+        elsewhere
+    });
     let (asks, asked) = mpsc::channel(1);
     let centre = Arc::new(Centre {
         board: RwLock::new(Board::new(&territory)),
@@ -310,4 +313,20 @@ async fn a_reading_that_the_engine_refuses_is_kept_in_quarantine_and_holds_nothi
     assert!(text.contains("\"point\":\"gw-1/soil-1/b\"") && text.contains("\"value\":5000.0"), "{text}");
     let shown = admission.board().points.values().filter(|point| point.latest.is_some()).count();
     assert_eq!(shown, 2, "what is not stored is not shown");
+}
+
+#[tokio::test]
+async fn a_point_that_the_engine_cannot_name_does_not_stop_the_next_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let (far, now) = (Far::default(), now());
+    let mut odd = manifest(&["a", "b"]);
+    odd.points[1].unit = "ends with a \\".into();
+    for n in 0..2 {
+        let mut admission = start_beside(&path, Some(&far));
+        admission.ingest.handle_manifest(&gateway(), epoch(1), odd.clone(), now);
+        hear(&mut admission, 1, n, &[1.0, 2.0], &[], now.plus_ms(1_000 * n as i64));
+        admission.settle(now);
+        assert_eq!(committed(&admission), n + 1);
+    }
 }
