@@ -78,8 +78,7 @@ impl Server {
     }
 
     fn answer(&self, response: Response) -> Result<Answer, EngineError> {
-        let unreachable =
-            |error| EngineError::Unreachable { url: self.access.url.clone(), source: Box::new(error) };
+        let unreachable = |error| EngineError::Unreachable { url: self.place(), source: Box::new(error) };
         let mut response = response.map_err(unreachable)?;
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
@@ -89,16 +88,22 @@ impl Server {
         Ok(Answer { status, retry_after, text: text.map_err(unreachable)? })
     }
 
+    /// Its address for messages: name and password stay out.
+    fn place(&self) -> String {
+        let parts = self.access.url.split_once("://").zip(self.access.url.rsplit_once('@'));
+        parts.map_or_else(|| self.access.url.clone(), |((scheme, _), (_, host))| format!("{scheme}://{host}"))
+    }
+
     pub(crate) fn busy(&self, status: u16, text: &str) -> EngineError {
-        EngineError::Busy { url: self.access.url.clone(), status, text: words(text) }
+        EngineError::Busy { url: self.place(), status, text: words(text) }
     }
 
     pub(crate) fn unfit(&self, what: impl Into<String>, remedy: &'static str) -> EngineError {
-        EngineError::Unfit { url: self.access.url.clone(), what: what.into(), remedy }
+        EngineError::Unfit { url: self.place(), what: what.into(), remedy }
     }
 
     pub(crate) fn nonsense(&self, what: impl Into<String>) -> EngineError {
-        EngineError::Answer { url: self.access.url.clone(), what: what.into() }
+        EngineError::Answer { url: self.place(), what: what.into() }
     }
 }
 

@@ -152,8 +152,8 @@ impl Writer {
 
     fn refusal(&self, answer: &Answer) -> EngineError {
         let remedy = match answer.status {
-            401 | 403 => "give storage.token the right to write there",
-            404 => "make the bucket and the organisation, or correct their names",
+            401 | 403 => "let the ingestor write there without a password",
+            404 => "correct storage.url: nothing takes line protocol there",
             _ => "see what the engine's own log says",
         };
         self.server.unfit(format!("it says {} {}", answer.status, words(&answer.text)), remedy)

@@ -140,9 +140,9 @@ fn a_busy_server_is_asked_again_and_its_own_wish_comes_back() {
 #[test]
 fn what_a_person_has_to_mend_is_said_and_not_tried_again() {
     for (status, remedy) in [
-        ("401 Unauthorized", "storage.token"),
-        ("403 Forbidden", "storage.token"),
-        ("404 Not Found", "bucket"),
+        ("401 Unauthorized", "without a password"),
+        ("403 Forbidden", "without a password"),
+        ("404 Not Found", "storage.url"),
         ("405 Method Not Allowed", "log"),
     ] {
         let server = server(move |_| (status, "", "no".to_owned()));
@@ -151,5 +151,18 @@ fn what_a_person_has_to_mend_is_said_and_not_tried_again() {
             other => panic!("{status}: {other:?}"),
         }
         assert_eq!(writes(&server).len(), 1, "{status}");
+    }
+}
+
+#[test]
+fn no_message_repeats_the_password_of_an_address() {
+    let url = |port: u16| format!("http://somebody:hidden@127.0.0.1:{port}");
+    let busy = Scripted::start(|_| ("503 Service Unavailable", "", "later".to_owned()));
+    let port = busy.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    for url in [url(port), url(1)] {
+        let access = Access { url, token: None, timeout: Duration::from_secs(60) };
+        let error = Victoria::connect(access, names(), Patience::default()).expect_err("is not fit");
+        let all = format!("{error} {:?}", std::error::Error::source(&error).map(ToString::to_string));
+        assert!(all.contains("http://127.0.0.1") && !all.contains("hidden"), "{all}");
     }
 }
