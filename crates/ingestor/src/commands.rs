@@ -1,8 +1,8 @@
 //! The book of commands: what was ordered from gateways, and what they say came of it. A file of JSON lines beside the
 //! store, each synced before anybody is told; a line that a power cut tore off is none.
 //!
-//! A command is sent at once and every five seconds until the gateway answers or it expires: the gateway executes an id once. A result is confirmed to the
-//! gateway once it is in the book, and comes again otherwise.
+//! A command is sent at once and every five seconds until the gateway answers or it expires: the gateway executes an id
+//! once. A result is confirmed to the gateway once it is in the book, and comes again otherwise.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -356,6 +356,7 @@ mod tests {
         assert_eq!((pending(1_000), pending(1_001)), (1, 0), "what has expired is not sent any more");
         assert_eq!(book.newest(|gateway| gateway == "gw-2", 9), []);
     }
+
     #[test]
     fn a_command_that_nobody_answers_is_sent_every_five_seconds_until_it_expires() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -67,7 +67,8 @@ pub struct Loss {
 /// Explains what one window of one point lacks. `span` is that of the query, `losses` those of its gateway,
 /// as [`losses`] gives them.
 ///
-/// Never more than is missing: a reason takes what is left of it, in the order of [`Lack`]. One reading more or less is where the edge of a window fell and is not missing.
+/// Never more than is missing: a reason takes what is left of it, in the order of [`Lack`]. One reading more or less is
+/// where the edge of a window fell and is not missing.
 pub fn explain(window: &Window, span: Span, interval_ms: u32, losses: &[Loss]) -> Missing {
     let mut missing = Missing::new();
     let mut left = window.expected.unwrap_or(0).saturating_sub(window.count());

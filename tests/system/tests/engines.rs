@@ -34,7 +34,6 @@ fn an_engine_that_is_away_in_mid_ingest_costs_nothing_and_people_are_told() {
     let away_s = if night() { 600 } else { 10 };
     network.poll_for(away_s);
     assert!(network.stored() - before <= 1.0, "nothing is shown that is not stored");
-    // The centre comes back while its engine is away, or does not: it says why and is started again.
     engine.start_again();
     wait_for("the API saying that all is well", 120, || (status(&network)? == "ok").then_some(()));
     network.progress(20);
