@@ -45,7 +45,7 @@ const CAUGHT_BY: &[(&str, &str, &str, &str)] = &[
         "EvictedWithoutGap",
         "spool",
         "queue",
-        "an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_that_is_acked",
+        "an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_that_is_acked_and_old",
     ),
     ("NoSpare", "spool", "queue", "a_roll_over_on_a_full_disk_takes_the_spare_and_never_fails"),
     (
@@ -248,4 +248,39 @@ fn with_mutants(target: &Path, arguments: &[&str]) -> Result<Command> {
     command.env("RUSTC_WORKSPACE_WRAPPER", wrapper).env("CARGO_BUILD_BUILD_DIR", target);
     command.arg("--target-dir").arg(target.join(FOLDER));
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{SYSTEM, rows};
+
+    /// Everything that is written in Rust below a folder.
+    fn sources(folder: &Path) -> String {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let text = |path: std::path::PathBuf| match path.extension() {
+            None => sources(&path),
+            Some(ending) if ending == "rs" => std::fs::read_to_string(&path).unwrap(),
+            Some(_) => String::new(),
+        };
+        entries.filter(|path| path.is_dir() || path.extension().is_some()).map(text).collect()
+    }
+
+    #[test]
+    fn every_mistake_stands_against_a_test_that_exists() {
+        for row in rows() {
+            let room =
+                if row.room == SYSTEM { "tests/system".into() } else { format!("crates/{}", row.room) };
+            let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(room);
+            let written: String = ["src", "tests"]
+                .map(|part| room.join(part))
+                .iter()
+                .filter(|at| at.is_dir())
+                .map(|at| sources(at))
+                .collect();
+            let name = row.test.rsplit("::").next().unwrap_or_default();
+            assert!(written.contains(&format!("fn {name}(")), "{}: {}", row.room, row.test);
+        }
+    }
 }
