@@ -258,10 +258,12 @@ mod tests {
 
     /// Everything that is written in Rust below a folder.
     fn sources(folder: &Path) -> String {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let entries = std::fs::read_dir(folder)
+            .expect("a readable source")
+            .map(|entry| entry.expect("a readable source").path());
         let text = |path: std::path::PathBuf| match path.extension() {
             None => sources(&path),
-            Some(ending) if ending == "rs" => std::fs::read_to_string(&path).unwrap(),
+            Some(ending) if ending == "rs" => std::fs::read_to_string(&path).expect("a readable source"),
             Some(_) => String::new(),
         };
         entries.filter(|path| path.is_dir() || path.extension().is_some()).map(text).collect()
