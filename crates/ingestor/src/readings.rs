@@ -32,6 +32,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const PATIENCE: Patience =
     Patience { tries: 2, first: Duration::from_millis(200), longest: Duration::from_secs(1) };
 
+/// Most refused rows of one entry of the quarantine.
+const ENTRY_ROWS_MAX: usize = 1_000;
+
 /// Where the settings say that readings are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -191,23 +194,31 @@ impl Elsewhere {
         if let Some((_, why)) = aside.first() {
             warn!(readings = aside.len(), why, "the engine refuses readings; they are kept in quarantine");
         }
-        out.extend(aside.into_iter().filter_map(|(row, why)| self.quarantined(&row, &why, now)));
+        // A backlog that the engine does not keep is refused row by row: neighbouring records share an entry.
+        let joins = |(a, why): &(Row, String), (b, reason): &(Row, String)| {
+            a.epoch == b.epoch && (b.seq == a.seq || b.seq == a.seq + 1) && why == reason
+        };
+        let runs = aside.chunk_by(joins).flat_map(|run| run.chunks(ENTRY_ROWS_MAX));
+        out.extend(runs.filter_map(|run| self.quarantined(run, now)));
         out
     }
 
-    /// A refused row as a line of JSON that a person can read.
-    fn quarantined(&self, row: &Row, why: &str, now: Timestamp) -> Option<Effect> {
-        let ((id, unit), epoch) = (self.points.get(&row.point)?, self.epochs.get(&row.epoch)?);
-        let (point, label) = (id.to_string(), epoch.to_string());
-        let label = export::Label { point: &point, unit, epoch: &label };
-        let mut text = String::new();
-        // A string takes everything.
-        let _ = export::put(&mut text, Format::JsonLines, label, row, &|at| at.0.to_string());
+    /// Refused rows of neighbouring records as lines of JSON that a person can read.
+    fn quarantined(&self, run: &[(Row, String)], now: Timestamp) -> Option<Effect> {
+        let ((first, why), (last, _)) = (run.first()?, run.last()?);
+        let (epoch, (id, _)) = (self.epochs.get(&first.epoch)?, self.points.get(&first.point)?);
+        let (mut text, epoch_text) = (String::new(), epoch.to_string());
+        for (row, _) in run {
+            let Some((id, unit)) = self.points.get(&row.point) else { continue };
+            let label = export::Label { point: &id.to_string(), unit, epoch: &epoch_text };
+            // A string takes everything.
+            let _ = export::put(&mut text, Format::JsonLines, label, row, &|at| at.0.to_string());
+        }
         Some(Effect::Quarantine(Quarantined {
             gateway: id.gateway.clone(),
-            range: Some((*epoch, row.seq, row.seq + 1)),
+            range: Some((*epoch, first.seq, last.seq + 1)),
             form: Form::Record,
-            reason: format!("the engine refuses a reading: {why}"),
+            reason: format!("the engine refuses readings: {why}"),
             raw: text.into_bytes(),
             at: now,
         }))

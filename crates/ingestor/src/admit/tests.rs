@@ -316,6 +316,29 @@ async fn a_reading_that_the_engine_refuses_is_kept_in_quarantine_and_holds_nothi
 }
 
 #[tokio::test]
+async fn records_that_the_engine_refuses_one_after_the_other_share_an_entry_of_the_quarantine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (far, now) = (Far::default(), now());
+    let mut admission = start_beside(&folder.path().join("sitian.db"), Some(&far));
+    admission.ingest.handle_manifest(&gateway(), epoch(1), manifest(&["a", "b"]), now);
+    for (seq, values) in [[5_000.0, 6_000.0], [7_000.0, 1.0], [2.0, 3.0], [8_000.0, 4.0]].iter().enumerate() {
+        hear(&mut admission, 1, seq as u64, values, &[], now.plus_ms(1_000 * seq as i64));
+    }
+    admission.settle(now);
+    assert_eq!((committed(&admission), far.values()), (4, [1.0, 2.0, 3.0, 4.0].map(Some).to_vec()));
+    let reader = admission.store.reader();
+    let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
+    let mut held = reader.quarantine(&all).expect("reads");
+    held.sort_by_key(|entry| entry.id);
+    let lines = |id| {
+        let raw = reader.quarantine_raw(id).expect("reads").expect("there");
+        String::from_utf8(raw).expect("text").lines().count()
+    };
+    let found: Vec<_> = held.iter().map(|entry| (entry.range, lines(entry.id))).collect();
+    assert_eq!(found, [(Some((epoch(1), 0, 2)), 3), (Some((epoch(1), 3, 4)), 1)]);
+}
+
+#[tokio::test]
 async fn a_point_that_the_engine_cannot_name_does_not_stop_the_next_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("sitian.db");
