@@ -87,11 +87,14 @@ pub enum Holds {
 
 /// Encodes outputs; too long texts are cut, and what is beyond the limits is left out.
 pub fn encode_outputs(outputs: &Outputs) -> Vec<u8> {
-    let message = proto::Outputs {
+    let mut message = proto::Outputs {
         version: crate::VERSION,
         at_ms: outputs.at_ms,
         outputs: outputs.outputs.iter().take(OUTPUTS_MAX).map(encode_output).collect(),
     };
+    while message.encoded_len() > WIRE_BYTES_MAX {
+        message.outputs.pop();
+    }
     message.encode_to_vec()
 }
 
@@ -224,6 +227,15 @@ mod tests {
             let outputs = Outputs { at_ms: 1_750_000_000_000, outputs };
             assert_eq!(decode_outputs(&encode_outputs(&outputs)), Ok(outputs));
         }
+    }
+
+    #[test]
+    fn outputs_of_many_words_are_fewer_but_readable() {
+        let requirements = vec![output().requirements[0].clone(); REQUIREMENTS_MAX];
+        let outputs = vec![Output { requirements, ..output() }; OUTPUTS_MAX];
+        let found =
+            decode_outputs(&encode_outputs(&Outputs { at_ms: 0, outputs })).expect("readable").outputs;
+        assert!((50..OUTPUTS_MAX).contains(&found.len()), "{}", found.len());
     }
 
     #[test]
