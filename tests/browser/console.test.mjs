@@ -127,6 +127,33 @@ test('switches a valve with a reason and a time limit, and tells who ordered wha
   await page.close()
 })
 
+test('repeats an order whose answer was lost, and takes a changed one for another order', async () => {
+  const page = await open(`/b/${BASE}`)
+  const sent = []
+  await page.route('**/api/v1/commands', (route) => {
+    sent.push(route.request().postDataJSON())
+    return sent.length < 3 ? route.abort() : route.continue()
+  })
+  await page.locator(id('operate-relay-1-relay_2')).click()
+  await page.locator(id('switch-reason')).fill('通风')
+  await page.locator(id('switch-by')).fill('王建国')
+  await page.locator(id('switch-next')).click()
+  const send = page.locator(id('switch-send'))
+  for (const attempt of [1, 2]) {
+    await send.click()
+    await waitFor('the failure', 10, async () => sent.length === attempt && (await send.isEnabled()))
+  }
+  await page.locator('dialog .failed').waitFor()
+  await page.locator('dialog .quiet-button').click()
+  await page.locator(id('switch-for')).selectOption('60')
+  await page.locator(id('switch-next')).click()
+  await send.click()
+  await page.locator(`${id('switch-outcome')}[data-state="done"]`).waitFor()
+  assert.equal(sent[0].id, sent[1].id)
+  assert.notEqual(sent[1].id, sent[2].id)
+  await page.close()
+})
+
 test('fades the time in which a sensor was silent and names the reason, in the chart and beside the figures', async () => {
   const [, , , base] = network.parts.gateways.keys()
   const page = await open(`/b/${base}?point=${base}/lost-1/air_temperature`)
