@@ -35,6 +35,8 @@ pub struct ReadingsQuery {
     pub limit: usize,
     /// Continue after this: a `next_cursor` of an earlier answer, otherwise [`BackendError::Invalid`].
     pub after: Option<String>,
+    /// Instead of those stamped inside the span, those of unknown time that may have been taken inside.
+    pub undated: bool,
 }
 
 /// Which alerts: those that are `pending`, `firing` or `resolved`, or the open ones (pending and firing).

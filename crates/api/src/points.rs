@@ -46,6 +46,9 @@ pub struct ReadingsParams {
     limit: Option<usize>,
     /// The `next_cursor` of the page before; keep the other parameters as they were.
     cursor: Option<String>,
+    /// Instead of the readings stamped in the span, those whose time nobody knows and that may have been taken in it; `at` is
+    /// then what the gateway's clock said.
+    undated: Option<bool>,
 }
 
 /// Stored readings of one point, page by page.
@@ -62,6 +65,7 @@ pub async fn readings(
         span: span_as_asked(from, to, app.backend().now(), READINGS_SPAN_MS_DEFAULT, READINGS_SPAN_MS_MAX)?,
         limit: limit(params.limit, ROWS_DEFAULT, ROWS_MAX)?,
         after: cursor(params.cursor)?,
+        undated: params.undated.unwrap_or(false),
     };
     app.ask_expensive(move |backend| backend.readings(&id, &query)).await.map(Json)
 }

@@ -20,8 +20,8 @@ pub(crate) struct Admitted {
     pub(crate) rows: Vec<Row>,
     /// Stamped by the clock of their boot.
     pub(crate) restamped: u64,
-    /// Of unknown or incredible time.
-    pub(crate) clock_unknown: u64,
+    /// Of unknown or incredible time: their points and stated times.
+    pub(crate) undated: Vec<(PointNo, Timestamp)>,
     /// First and last time of the rows whose time is known.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
 }
@@ -36,7 +36,7 @@ pub(crate) fn admit(record: &Record, seq: Seq, frame: &Frame<'_>) -> Result<Admi
     let mut out = Admitted {
         rows: Vec::with_capacity(record.readings.len()),
         restamped: 0,
-        clock_unknown: 0,
+        undated: Vec::new(),
         span: None,
     };
     for reading in &record.readings {
@@ -61,10 +61,11 @@ pub(crate) fn admit(record: &Record, seq: Seq, frame: &Frame<'_>) -> Result<Admi
             quality => quality,
         };
         out.restamped += u64::from(restamped);
-        out.clock_unknown += u64::from(!known);
         if known {
             let (first, last) = out.span.unwrap_or((at, at));
             out.span = Some((first.min(at), last.max(at)));
+        } else {
+            out.undated.push((point, at));
         }
         out.rows.push(Row { point, at, value: reading.value, quality, epoch: frame.epoch, seq });
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sitian_model::{Epoch, EpochNo, GatewayId, PointId, PointNo, Seq, Timestamp};
+use sitian_model::{Epoch, EpochNo, GatewayId, Held, PointId, PointNo, Seq, Timestamp};
 
 use crate::clone::Tenures;
 use crate::effect::{EpochState, IncidentKind, PointEntry, Restored};
@@ -33,6 +33,8 @@ pub(crate) struct GatewayBook {
     /// Sealed epochs that the newest live batch listed and whose manifests have not come yet: their ends. As long as one
     /// batch's list.
     pub(crate) announced: BTreeMap<Epoch, Seq>,
+    /// What the newest live list said of the card, oldest epoch first. As long as one batch's list.
+    pub(crate) card: Vec<Held>,
     /// The centre had forgotten what it had acknowledged to this gateway.
     pub(crate) rewound: bool,
     /// The epoch that said that its spool has failed.
@@ -56,6 +58,8 @@ pub(crate) struct EpochBook {
     pub(crate) heard_at: Option<Timestamp>,
     /// An epoch that another machine writes at the same time.
     pub(crate) rival: Option<Epoch>,
+    /// Somebody was told since the start that it has readings of unknown time.
+    pub(crate) undated_told: bool,
 }
 
 impl Book {
@@ -107,8 +111,9 @@ impl GatewayBook {
             _ => points.into(),
         };
         self.last_points = Some(Arc::clone(&shared));
+        let (forked, undated_told) = (false, false);
         let (heard_at, rival) = (None, None);
-        self.epochs.insert(epoch, EpochBook { points: shared, state, forked: false, heard_at, rival });
+        self.epochs.insert(epoch, EpochBook { points: shared, state, forked, heard_at, rival, undated_told });
     }
 
     /// The state of an epoch whose manifest has come: sealed from the beginning if a later one has listed it so.
@@ -147,13 +152,14 @@ impl GatewayBook {
             IncidentKind::PossibleLoss
             | IncidentKind::CardLost
             | IncidentKind::Gap
+            // Once for each epoch.
+            | IncidentKind::ClockUnknown
             | IncidentKind::Redecoded => return true,
             // Told when it begins, and again only after its end.
             IncidentKind::SpoolFailed => return true,
             IncidentKind::Quarantined => 60_000,
             IncidentKind::Clone | IncidentKind::Fork => 600_000,
             IncidentKind::ManifestConflict | IncidentKind::Quota | IncidentKind::ForeignManifest => 3_600_000,
-            IncidentKind::ClockUnknown => 86_400_000,
             IncidentKind::ServerRestored | IncidentKind::Unassigned => i64::MAX,
         };
         let silent = self.said.get(&kind).is_some_and(|at| (0..pause_ms).contains(&now.since_ms(*at)));

@@ -9,7 +9,7 @@
 //! ```
 
 use sitian_model::{
-    Ack, DeviceInfo, Epoch, EpochNo, Gap, GatewayId, Manifest, PointId, PointInfo, PointNo, Row, Seq,
+    Ack, DeviceInfo, Epoch, EpochNo, Gap, GatewayId, Manifest, PointId, PointInfo, PointNo, Row, Seq, Span,
     Timestamp,
 };
 
@@ -34,6 +34,9 @@ pub enum Effect {
     Incident(Incident),
     /// The open incident of this kind and gateway is over.
     Ended(IncidentEnded),
+    /// Among the rows of the same group are some whose time nobody knows: at most one entry per point. Never empty; all are
+    /// of one epoch. A store adds an entry to what it has of that point and epoch, see [`Undated::join`].
+    Undated(Vec<Undated>),
 }
 
 /// One point of the central registry.
@@ -104,6 +107,55 @@ pub struct GapCommitted {
     pub at: Timestamp,
 }
 
+/// Readings of one point and one epoch whose time nobody knows. Their rows carry what the gateway's clock said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undated {
+    /// Which epoch.
+    pub epoch: EpochNo,
+    /// Which point.
+    pub point: PointNo,
+    /// How many, those without a value included.
+    pub readings: u64,
+    /// Their first and last record.
+    pub seqs: (Seq, Seq),
+    /// What the gateway's clock said: the least and the greatest, both included.
+    pub stamped: Span,
+    /// When they were really taken.
+    pub taken: Taken,
+}
+
+/// Between two moments, both by clocks that were right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Not before this: the newest reading that was surely accepted earlier; `None` if nobody knows of any.
+    pub after: Option<Timestamp>,
+    /// Not after this: the last of them had arrived, by the server's clock.
+    pub before: Timestamp,
+}
+
+impl Undated {
+    /// Both together. Whatever was accepted before an epoch was accepted before all of it, so the later bound holds.
+    pub fn join(&mut self, other: &Self) {
+        self.readings += other.readings;
+        self.seqs = (self.seqs.0.min(other.seqs.0), self.seqs.1.max(other.seqs.1));
+        self.stamped.from = self.stamped.from.min(other.stamped.from);
+        self.stamped.to = self.stamped.to.max(other.stamped.to);
+        self.taken = self.taken.join(other.taken);
+    }
+}
+
+impl Taken {
+    /// What holds for readings of the same epoch together.
+    pub fn join(self, other: Self) -> Self {
+        Self { after: self.after.max(other.after), before: self.before.max(other.before) }
+    }
+
+    /// True if readings taken then may lie inside a span.
+    pub fn touches(&self, span: Span) -> bool {
+        span.from <= self.before && self.after.is_none_or(|after| after < span.to)
+    }
+}
+
 /// Bytes set aside: kept raw so that a later version can decode them, never called delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
@@ -167,7 +219,8 @@ pub struct Incident {
     pub other: Option<Epoch>,
     /// The sequence numbers concerned, both included, as far as known.
     pub seqs: Option<(Seq, Seq)>,
-    /// The newest reading stored of that epoch: the trouble begins after it.
+    /// The newest reading stored of that epoch: the trouble begins after it. For [`IncidentKind::ClockUnknown`] as in
+    /// [`Taken`].
     pub after: Option<Timestamp>,
     /// When it was noticed, by the server's clock.
     pub at: Timestamp,

@@ -39,6 +39,7 @@ pub(crate) fn compare(
     let Some(rank) = rank(gateway, &batch.epoch, now) else { return (changed, findings) };
     if rank == gateway.live_rank {
         let unknown = batch.held.iter().filter(|held| !gateway.epochs.contains_key(&held.epoch));
+        gateway.card.clone_from(&batch.held);
         gateway.announced = unknown.map(|held| (held.epoch, held.end)).collect();
     }
     let since = *gateway.heard_since.get_or_insert(now);

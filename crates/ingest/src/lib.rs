@@ -30,12 +30,14 @@ mod limits;
 mod machine;
 mod manifest;
 mod pending;
+mod place;
 mod retry;
 mod stats;
+mod undated;
 
 pub use effect::{
     Effect, EpochEntry, EpochState, Form, GapCommitted, Group, Incident, IncidentEnded, IncidentKind,
-    PointEntry, Quarantined, Redecoded, Restored, RestoredEpoch,
+    PointEntry, Quarantined, Redecoded, Restored, RestoredEpoch, Taken, Undated,
 };
 pub use limits::Limits;
 pub use machine::{DecodeRecord, Ingest};

@@ -16,7 +16,9 @@ use crate::effect::{
 use crate::held;
 use crate::limits::Limits;
 use crate::pending::Pending;
+use crate::place::{Place, place, well_formed};
 use crate::stats::Stats;
+use crate::undated::Heap;
 
 /// Decodes the payload of one record, or says why not.
 pub type DecodeRecord<'a> = &'a dyn Fn(&[u8]) -> Result<Record, String>;
@@ -33,16 +35,6 @@ pub struct Ingest {
     pub(crate) stats: Stats,
 }
 
-/// How the entries of a batch relate to the watermark.
-enum Place {
-    /// The batch begins beyond it.
-    Ahead,
-    /// Another history than the one committed.
-    Forked,
-    /// The index of the first entry that is not wholly committed, and the chain there, as far as it can be reckoned.
-    At(usize, Option<u32>),
-}
-
 /// A batch at work.
 struct Job<'a> {
     gateway: &'a GatewayId,
@@ -56,8 +48,8 @@ struct Job<'a> {
     rows: Vec<Row>,
     /// First and last known time of what it adds.
     span: Option<(Timestamp, Timestamp)>,
-    /// First and last record with readings of unknown time.
-    timeless: Option<(Seq, Seq)>,
+    /// What of it has no known time.
+    undated: Heap,
     action: Action,
 }
 
@@ -158,9 +150,9 @@ impl Ingest {
                     self.stats.duplicates += before.committed.min(batch.end()) - batch.first;
                     let state = EpochState { chain: before.chain.or(chain), ..before };
                     let points = &points;
-                    let (rows, span, timeless, action) = (Vec::new(), None, None, Action::Ok);
-                    let job =
-                        Job { gateway, batch, points, decode, now, state, rows, span, timeless, action };
+                    let (rows, span, action) = (Vec::new(), None, Action::Ok);
+                    let undated = Heap::new(state.no, now);
+                    let job = Job { gateway, batch, points, decode, now, state, rows, span, undated, action };
                     self.commit(job, index)
                 }
             }
@@ -260,7 +252,7 @@ impl Ingest {
                 }
             }
         }
-        let Job { gateway, batch, now, mut state, rows, span, timeless, action, .. } = job;
+        let Job { gateway, batch, now, mut state, rows, span, undated, action, .. } = job;
         if !state.sealed {
             state.end = state.end.max(state.committed);
         }
@@ -272,9 +264,7 @@ impl Ingest {
             self.pending.push(Effect::Rows(rows));
         }
         self.set_state(gateway, &batch.epoch, state);
-        if timeless.is_some() {
-            self.raise(IncidentKind::ClockUnknown, gateway, Some(batch.epoch), timeless, now);
-        }
+        self.tell_undated(gateway, &batch.epoch, undated, now);
         action
     }
 
@@ -309,11 +299,8 @@ impl Ingest {
         self.stats.records += 1;
         self.stats.readings += admitted.rows.len() as u64;
         self.stats.restamped += admitted.restamped;
-        self.stats.clock_unknown += admitted.clock_unknown;
-        if admitted.clock_unknown > 0 {
-            let seq = job.state.committed;
-            job.timeless = Some((job.timeless.map_or(seq, |(first, _)| first), seq));
-        }
+        self.stats.clock_unknown += admitted.undated.len() as u64;
+        job.undated.add(job.state.committed, &admitted.undated);
         job.span = match (job.span, admitted.span) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
             (a, b) => a.or(b),
@@ -453,48 +440,5 @@ impl Ingest {
     pub(crate) fn answer(&mut self, gateway: &GatewayId, epoch: Epoch, action: Action) {
         let retry_after_ms = if action == Action::Slow { self.limits.retry_after_ms } else { 0 };
         self.pending.answer(gateway, epoch, (action, retry_after_ms), self.limits.group_acks_max);
-    }
-}
-
-/// True if gaps stand where they say and no sequence number is beyond reach.
-fn well_formed(batch: &Batch) -> bool {
-    let mut seq = batch.first;
-    for entry in &batch.entries {
-        if let Entry::Gap(gap) = entry
-            && (gap.first != seq || gap.last < gap.first || gap.last >= SEQ_MAX)
-        {
-            return false;
-        }
-        seq = seq.saturating_add(entry.width());
-    }
-    seq < SEQ_MAX
-}
-
-fn place(batch: &Batch, state: &EpochState) -> Place {
-    if batch.first > state.committed {
-        return Place::Ahead;
-    }
-    // The chain before an evicted range is not known: a batch that opens with a gap states the one after it.
-    let opens_with_gap = matches!(batch.entries.first(), Some(Entry::Gap(_)));
-    let (mut seq, mut chain) = (batch.first, (!opens_with_gap).then_some(batch.chain));
-    let mut index = 0;
-    for entry in &batch.entries {
-        let end = seq + entry.width();
-        if end > state.committed || Mutant::OverlapNotSkipped.lives() {
-            break;
-        }
-        chain = match entry {
-            Entry::Record(payload) => chain.map(|chain| crc32c::crc32c_append(chain, payload)),
-            Entry::Gap(_) => None,
-        };
-        (seq, index) = (end, index + 1);
-    }
-    if seq < state.committed {
-        // The batch ends below the watermark, or the watermark lies inside a gap: nothing to compare there.
-        return Place::At(index, None);
-    }
-    match (chain, state.chain) {
-        (Some(theirs), Some(ours)) if theirs != ours && !Mutant::ForkUnseen.lives() => Place::Forked,
-        _ => Place::At(index, chain),
     }
 }

@@ -24,6 +24,7 @@ impl Pending {
             Effect::Rows(rows) => rows.len() * size_of::<Row>(),
             Effect::Quarantine(quarantined) => quarantined.raw.len(),
             Effect::Epoch(entry) => entry.points.len() * size_of::<sitian_model::PointInfo>(),
+            Effect::Undated(undated) => undated.len() * size_of::<crate::effect::Undated>(),
             _ => 0,
         } + size_of::<Effect>();
         self.effects.push(effect);

@@ -11,6 +11,7 @@ use sitian_model::{Clock, Entry, Epoch, GatewayId, Seq, Timestamp};
 use crate::admit::{Frame, admit};
 use crate::effect::{Effect, GapCommitted, IncidentKind, Redecoded};
 use crate::machine::{DecodeRecord, Ingest};
+use crate::undated::Heap;
 
 /// An entry of the quarantine, taken apart.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +53,7 @@ impl Ingest {
         let frame =
             Frame { epoch: state.no, points: &points, clocks: &retry.clocks, limits: &self.limits, now };
         let (mut rows, mut gaps, mut next, mut reached) = (Vec::new(), Vec::new(), retry.first, from);
+        let mut undated = Heap::new(state.no, now);
         for entry in &retry.entries {
             let (seq, width) = (next, entry.width());
             next += width;
@@ -62,7 +64,11 @@ impl Ingest {
                 break;
             }
             match entry {
-                Entry::Record(payload) => rows.extend(admit(&decode(payload)?, seq, &frame)?.rows),
+                Entry::Record(payload) => {
+                    let admitted = admit(&decode(payload)?, seq, &frame)?;
+                    undated.add(seq, &admitted.undated);
+                    rows.extend(admitted.rows);
+                }
                 Entry::Gap(gap) => {
                     let (first, last) = (gap.first.max(from), gap.last.min(end - 1));
                     let gap = sitian_model::Gap { first, last, ..*gap };
@@ -79,6 +85,7 @@ impl Ingest {
         if !rows.is_empty() {
             self.pending.push(Effect::Rows(rows));
         }
+        self.tell_undated(&retry.gateway, &retry.epoch, undated, now);
         gaps.into_iter().for_each(|gap| self.pending.push(Effect::Gap(gap)));
         self.pending.push(Effect::Redecoded(Redecoded { id: retry.id, readings, at: now }));
         let seqs = Some((from, end.saturating_sub(1).max(from)));

@@ -30,6 +30,7 @@ use crate::commands::Book;
 use crate::ledger::Promise;
 use crate::link::Outlet;
 use crate::readings::Answers;
+use crate::undated;
 
 /// Bytes of text that an export hands over at once.
 const EXPORT_BYTES: usize = 64 * 1024;
@@ -210,14 +211,22 @@ impl Backend for Centre {
 
     fn readings(&self, id: &PointId, query: &ReadingsQuery) -> Result<Readings, BackendError> {
         let promise = self.promise(id)?;
-        let page = self.series.range(&self.presenter.range_query(promise.no, query)?)?;
+        let undated = self.reader.undated(promise.no, query.span).map_err(unavailable)?;
+        let range = self.presenter.range_query(promise.no, query)?;
+        let page = if query.undated {
+            undated::page(&*self.series, &range, &undated)?
+        } else {
+            self.series.range(&range)?
+        };
         let Span { from, to } = query.span;
         let due = Span { from, to: to.min(self.now()).max(from) };
         let whole = self.presenter.completeness_query(promise.no, due, promise.interval_ms);
         let whole = self.promised(&whole, &promise)?;
         let board = self.board();
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
-        Ok(self.presenter.readings(facts(point), &page, &whole, |no| board.epochs.get(&no).copied()))
+        Ok(self
+            .presenter
+            .readings(facts(point), &page, &whole, &undated, |no| board.epochs.get(&no).copied()))
     }
 
     fn aggregates(
@@ -232,9 +241,12 @@ impl Backend for Centre {
         let query = AggregateQuery { extras: extras.clone(), ..plain };
         let windows = self.promised(&query, &promise)?;
         let (each, whole) = self.missing_of(&id.gateway, &promise, span, &windows)?;
+        let undated = self.reader.undated(promise.no, span).map_err(unavailable)?;
         let board = self.board();
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
-        Ok(self.presenter.aggregates(facts(point), window_ms, &windows, &extras.percentiles, &each, &whole))
+        let undated = undated::show(&undated, &self.presenter, &board);
+        let (point, missing) = (facts(point), (&*each, &whole));
+        Ok(self.presenter.aggregates(point, window_ms, &windows, &extras.percentiles, missing, undated))
     }
 
     fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError> {
@@ -245,7 +257,10 @@ impl Backend for Centre {
         let board = self.board();
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
         let page = series::Page { rows, next: None };
-        Ok(self.presenter.readings(facts(point), &page, &whole, |no| board.epochs.get(&no).copied()))
+        let undated = self.reader.undated(promise.no, span).map_err(unavailable)?;
+        Ok(self
+            .presenter
+            .readings(facts(point), &page, &whole, &undated, |no| board.epochs.get(&no).copied()))
     }
 
     fn export(
@@ -286,7 +301,7 @@ impl Backend for Centre {
             found,
             query.limit,
             |one| one.id,
-            |one| self.presenter.incident(one.id, &one.incident, one.ended_at),
+            |one| self.presenter.incident(one.id, &one.incident, one.ended_at, one.undated),
         ))
     }
 

@@ -15,6 +15,7 @@ mod readings;
 mod run;
 mod settings;
 mod show;
+mod undated;
 mod upkeep;
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use rusqlite::Connection;
 use sitian_alert::Episode;
-use sitian_ingest::{EpochEntry, Restored};
+use sitian_ingest::{EpochEntry, Restored, Undated};
 use sitian_model::{EpochNo, GatewayId, PointNo, Row, Span};
 use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window};
 
@@ -89,6 +89,14 @@ impl Reader {
     /// As [`Self::restored`].
     pub fn incidents(&self, filter: &ListFilter) -> Result<Vec<IncidentStored>, StoreError> {
         self.with(|connection| registry::incidents(connection, filter))
+    }
+
+    /// The readings of a point whose time nobody knows and that may have been taken inside a span, oldest epoch first.
+    ///
+    /// # Errors
+    /// As [`Self::restored`].
+    pub fn undated(&self, point: PointNo, span: Span) -> Result<Vec<Undated>, StoreError> {
+        self.with(|connection| registry::undated(connection, point, span))
     }
 
     /// Committed gaps, newest first.

@@ -11,11 +11,13 @@ use crate::fault::StoreError;
 use crate::manifest;
 
 mod answers;
+mod undated;
 
 pub use answers::{EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
 pub(crate) use answers::{
     epoch, epoch_lines, epochs, gaps, incidents, quarantine, quarantine_counts, raw, restored,
 };
+pub(crate) use undated::of_point as undated;
 
 /// Writes one effect; rows are written elsewhere.
 pub(crate) fn write(connection: &Connection, effect: &Effect) -> Result<(), StoreError> {
@@ -29,6 +31,7 @@ pub(crate) fn write(connection: &Connection, effect: &Effect) -> Result<(), Stor
         Effect::Redecoded(redecoded) => write_redecoded(connection, redecoded),
         Effect::Incident(incident) => write_incident(connection, incident),
         Effect::Ended(ended) => end_incident(connection, ended),
+        Effect::Undated(undated) => undated.iter().try_for_each(|one| undated::write(connection, one)),
     }
 }
 

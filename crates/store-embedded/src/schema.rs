@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/v3.sql"),
     include_str!("schema/v4.sql"),
     include_str!("schema/v5.sql"),
+    include_str!("schema/v6.sql"),
 ];
 const BUSY_MS: u64 = 5_000;
 /// Files up to this size are checked page by page when they are opened: about a second for all of it.

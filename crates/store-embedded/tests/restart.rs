@@ -7,7 +7,7 @@ use sitian_alert::{
 };
 use sitian_ingest::{
     Effect, EpochEntry, EpochState, Form, GapCommitted, Incident, IncidentEnded, IncidentKind, PointEntry,
-    Quarantined, Redecoded, Restored, RestoredEpoch,
+    Quarantined, Redecoded, Restored, RestoredEpoch, Taken, Undated,
 };
 use sitian_model::{
     BaseId, DeviceId, DeviceInfo, Epoch, EpochNo, Gap, GapReason, GatewayId, Manifest, PointId, PointInfo,
@@ -149,6 +149,63 @@ fn the_epoch_a_gateway_is_in_is_the_one_seen_live_last_not_the_one_that_arrived_
         let newest = writer.reader().newest_epochs().expect("reads");
         assert_eq!(newest, [epoch(expected, "gw-1", expected as u8)], "{ranks:?}");
     }
+}
+
+#[test]
+fn readings_of_unknown_time_are_added_up_by_point_and_epoch_and_found_by_when_they_were_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let one = |point, no, n: u64, after: Option<i64>, before| Undated {
+        epoch: EpochNo(no),
+        point: PointNo(point),
+        readings: 2,
+        seqs: (2 * n, 2 * n + 1),
+        stamped: span(n as i64, n as i64 + 1),
+        taken: Taken { after: after.map(Timestamp), before: Timestamp(before) },
+    };
+    let incident = Incident {
+        kind: IncidentKind::ClockUnknown,
+        gateway: gateway("gw-1"),
+        epoch: Some(Epoch([7; 16])),
+        other: None,
+        seqs: Some((0, 1)),
+        after: None,
+        at: Timestamp(50),
+    };
+    let groups = [
+        vec![
+            Effect::Epoch(epoch(7, "gw-1", 7)),
+            Effect::Epoch(epoch(8, "gw-1", 8)),
+            Effect::Undated(vec![one(1, 7, 0, None, 50), one(2, 7, 0, None, 50)]),
+            Effect::Incident(incident),
+        ],
+        vec![
+            Effect::Undated(vec![one(1, 7, 1, Some(40), 51)]),
+            Effect::Undated(vec![one(1, 8, 0, Some(60), 90)]),
+        ],
+    ];
+    for effects in groups {
+        store(&path).commit(&Transaction { effects, ..Transaction::default() }).expect("commits");
+    }
+    let reader = store(&path).reader();
+    let sum = Undated { readings: 4, seqs: (0, 3), stamped: span(0, 2), ..one(1, 7, 0, Some(40), 51) };
+    let later = one(1, 8, 0, Some(60), 90);
+    let check = |point, from, to, expected: &[Undated]| {
+        let found = reader.undated(PointNo(point), span(from, to)).expect("reads");
+        assert_eq!(found, expected, "{point} from {from} to {to}");
+    };
+    check(1, 0, 1_000, &[sum, later]);
+    check(1, 0, 40, &[]);
+    check(1, 0, 41, &[sum]);
+    check(1, 51, 60, &[sum]);
+    check(1, 52, 60, &[]);
+    check(1, 90, 91, &[later]);
+    check(2, 0, 1, &[one(2, 7, 0, None, 50)]);
+    check(3, 0, 1_000, &[]);
+    let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
+    let told = reader.incidents(&all).expect("reads");
+    let taken = Taken { after: Some(Timestamp(40)), before: Timestamp(51) };
+    assert_eq!(told.iter().map(|one| one.undated).collect::<Vec<_>>(), [Some((6, taken))]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use sitian_ingest::{Effect, IncidentKind};
+use sitian_ingest::{Effect, IncidentKind, Undated};
 use sitian_model::{Cause, Epoch, GapReason, GatewayId, Quality, Record, Row, Seq};
 
 use crate::store::{Book, Transaction};
@@ -193,15 +193,41 @@ impl Oracle {
 
     /// S3, S8, S9 of every row of a transaction that is now in the book.
     pub fn judge(&mut self, transaction: &Transaction, book: &Book, served: Served<'_>) {
-        for effect in &transaction.effects {
-            if let Effect::Rows(rows) = effect {
-                for row in rows {
-                    if let Err(what) = self.judge_row(row, book, served) {
-                        self.violate(format!("{what}: {row:?}"));
-                    }
-                }
+        let rows = || transaction.effects.iter().filter_map(rows_of).flatten();
+        for row in rows() {
+            if let Err(what) = self.judge_row(row, book, served) {
+                self.violate(format!("{what}: {row:?}"));
             }
         }
+        let undated = transaction.effects.iter().filter_map(|effect| match effect {
+            Effect::Undated(undated) => Some(undated),
+            _ => None,
+        });
+        let all: Vec<&Row> = rows().collect();
+        for one in undated.flatten() {
+            if let Err(what) = self.judge_undated(one, &all, served) {
+                self.violate(what);
+            }
+        }
+    }
+
+    /// S9: whose time nobody knows was taken between the bounds that are told.
+    fn judge_undated(&self, one: &Undated, rows: &[&Row], served: Served<'_>) -> Result<(), String> {
+        let (first, last) = one.seqs;
+        let of_it = |row: &&&Row| {
+            row.epoch == one.epoch && row.point == one.point && (first..=last).contains(&row.seq)
+        };
+        let unknown = |row: &&&Row| row.quality == Quality::Uncertain(Cause::ClockUnknown);
+        let slack_ms = self.uncertainty_max() as i64 + SLACK_MS;
+        for row in rows.iter().filter(of_it).filter(unknown) {
+            let taken = row.value.and_then(Label::of).and_then(served).ok_or("S3: a poll that never was")?;
+            let taken = WALL_ZERO_MS + taken as i64;
+            let early = one.taken.after.is_some_and(|after| taken < after.0 - slack_ms);
+            if early || taken > one.taken.before.0 + slack_ms {
+                return Err(format!("S9: taken at {taken}, not as told: {one:?}"));
+            }
+        }
+        Ok(())
     }
 
     fn judge_row(&mut self, row: &Row, book: &Book, served: Served<'_>) -> Result<(), String> {
@@ -373,6 +399,13 @@ impl Oracle {
     /// True if the record was spoilt on purpose.
     pub fn is_spoilt(&self, payload: &[u8]) -> bool {
         self.by_payload.get(&hash(payload)).is_some_and(|n| self.written[*n].spoilt)
+    }
+}
+
+fn rows_of(effect: &Effect) -> Option<&Vec<Row>> {
+    match effect {
+        Effect::Rows(rows) => Some(rows),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sitian_alert::{Change, Delta, Mark, SavedState};
 use sitian_ingest::{
-    Effect, EpochState, Incident, IncidentKind, PointEntry, Quarantined, Restored, RestoredEpoch,
+    Effect, EpochState, Incident, IncidentKind, PointEntry, Quarantined, Restored, RestoredEpoch, Undated,
 };
 use sitian_model::{Epoch, Gap, GatewayId, PointNo, Row, Seq, Timestamp};
 
@@ -59,6 +59,8 @@ pub struct Book {
     /// What was set aside, by number, until it is read again.
     pub kept: BTreeMap<u64, Quarantined>,
     kept_next: u64,
+    /// What people were told of readings of unknown time.
+    pub undated: Vec<Undated>,
     /// What people were told.
     pub incidents: Vec<Incident>,
     /// Gateways whose spool has failed, as people were told, with the epoch that said so.
@@ -137,6 +139,7 @@ impl Book {
                     *bytes = bytes.saturating_sub(entry.raw.len() as u64);
                 }
             }
+            Effect::Undated(undated) => self.undated.extend(undated),
             Effect::Incident(incident) => {
                 if incident.kind == IncidentKind::SpoolFailed {
                     let epoch = incident.epoch.unwrap_or(Epoch([0; 16]));

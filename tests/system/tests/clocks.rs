@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use sitian_tests_system::counted::Layout;
 use sitian_tests_system::fake_clock::{self, FakeClock, words};
 use sitian_tests_system::tally::{Fault, Harm, times};
-use sitian_tests_system::truth::unix_ms;
-use sitian_tests_system::{Counted, Judge, Mosquitto, Verdict};
+use sitian_tests_system::truth::{moment, unix_ms};
+use sitian_tests_system::{Counted, Judge, Mosquitto, Verdict, get};
 
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -130,6 +130,40 @@ fn a_time_that_is_heard_late_is_given_to_everything_that_waited_for_it() {
     assert_eq!(harm, Harm::default());
 }
 
+/// Every reading of a boot without a clock is listed, and was truly taken between the two moments that the incident names.
+fn check_bounds(network: &Counted, epoch: &str) {
+    let judge = network.judge();
+    let told = network.incidents("clock_unknown").into_iter().find(|incident| incident["epoch"] == epoch);
+    let told = told.expect("an incident of that epoch");
+    let (after, before) = (moment(&told["undated"], "after"), moment(&told["undated"], "before"));
+    let point = |key: &str| format!("points/{}/true-1/{key}", judge.gateway);
+    let text = |ms: i64| jiff::Timestamp::from_millisecond(ms).expect("a moment").to_string();
+    let ask = |from: i64, to: i64, more: &str| {
+        let question = format!("{}?from={}&to={}{more}", point("count/readings"), text(from), text(to));
+        get(&judge.ingestor.url(&question)).unwrap_or_else(|| panic!("an answer to {question}"))
+    };
+    let answer = ask(after, before, "&undated=true&limit=10000");
+    let rows = answer["items"].as_array().cloned().unwrap_or_default();
+    let of_it: Vec<_> = rows.iter().filter(|row| row["epoch"] == epoch).collect();
+    let counted = answer["undated"].as_array().and_then(|all| all.iter().find(|one| one["epoch"] == epoch));
+    assert_eq!(counted.expect("a count beside them")["count"], of_it.len(), "as many as are counted");
+    assert!(!of_it.is_empty(), "they are listed");
+    for row in of_it {
+        let count = row["value"].as_f64().expect("a number") as u32;
+        let taken = judge.field.when(1, count).expect("an answer of the field");
+        assert!((after..=before).contains(&taken), "{taken} is not between {after} and {before}: {row}");
+    }
+    let elsewhere = ask(after - DAY_S * 1_000, after, "");
+    let named =
+        elsewhere["undated"].as_array().is_some_and(|all| all.iter().any(|one| one["epoch"] == epoch));
+    assert!(!named, "none of them can have been taken before {after}");
+    let window = format!("{}?from={}&to={}", point("count/aggregates"), text(after), text(before));
+    let aggregates = get(&judge.ingestor.url(&window)).expect("aggregates");
+    let named =
+        aggregates["undated"].as_array().is_some_and(|all| all.iter().any(|one| one["epoch"] == epoch));
+    assert!(named, "aggregates name them too: {aggregates}");
+}
+
 #[test]
 fn a_boot_that_never_hears_the_time_keeps_its_readings_and_says_that_their_time_is_unknown() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -153,7 +187,8 @@ fn a_boot_that_never_hears_the_time_keeps_its_readings_and_says_that_their_time_
     network.gateway.start_again_under(&words(&under));
     network.poll_for(times(10, 600));
     network.gateway.program.kill();
-    let alone = network.accepted().difference(&before).count() as u64;
+    let timeless: BTreeSet<_> = network.accepted().difference(&before).cloned().collect();
+    let alone = timeless.len() as u64;
     broker.start_again();
     network.gateway.start_again_under(&[]);
     network.progress(20);
@@ -164,4 +199,6 @@ fn a_boot_that_never_hears_the_time_keeps_its_readings_and_says_that_their_time_
     fault.came_to(format!("{alone} records of that boot"), harm, note(&verdict));
     assert_eq!(harm, Harm::default());
     assert!(verdict.clock_unknown >= alone, "what was never timed is said to be of unknown time");
+    let epochs: BTreeSet<_> = timeless.into_iter().map(|(epoch, _)| epoch).collect();
+    epochs.iter().for_each(|epoch| check_bounds(&network, epoch));
 }

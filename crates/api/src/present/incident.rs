@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sitian_ingest::{Form, GapCommitted, Incident, IncidentKind};
+use sitian_ingest::{Form, GapCommitted, Incident, IncidentKind, Taken};
 use sitian_model::{Epoch, GapReason, GatewayId, Seq, Timestamp};
 use sitian_series::Missing;
 
@@ -34,9 +34,20 @@ pub struct QuarantineFacts<'a> {
 
 impl Presenter {
     /// An incident with its number.
-    pub fn incident(&self, id: u64, incident: &Incident, ended_at: Option<Timestamp>) -> view::Incident {
+    pub fn incident(
+        &self,
+        id: u64,
+        incident: &Incident,
+        ended_at: Option<Timestamp>,
+        undated: Option<(u64, Taken)>,
+    ) -> view::Incident {
         let (base, breadcrumb) = self.stand(&incident.gateway);
-        let (sentence, advice) = self.in_words(incident);
+        let (sentence, advice) = match undated {
+            Some((readings, taken)) => {
+                (self.clock_unknown(&incident.gateway, readings, taken), advice(incident.kind))
+            }
+            None => self.in_words(incident),
+        };
         view::Incident {
             id,
             kind: kind(incident.kind),
@@ -50,6 +61,7 @@ impl Presenter {
             after: incident.after.map(|at| self.time(at)),
             at: self.time(incident.at),
             ended_at: ended_at.map(|at| self.time(at)),
+            undated: undated.map(|(readings, taken)| self.undated(incident.epoch, readings, taken)),
             sentence,
             advice,
         }
@@ -221,6 +233,25 @@ impl Presenter {
             ),
             format!(
                 "The card of {gateway} was replaced, wiped or put back from an older copy; readings taken {span_en} may not have been uploaded{known_en}."
+            ),
+        )
+    }
+
+    /// Readings of a run without a clock: between which moments they were taken.
+    fn clock_unknown(&self, gateway: &GatewayId, readings: u64, taken: Taken) -> Name {
+        let before = self.moment(taken.before);
+        let (span_zh, span_en) = match taken.after.map(|after| self.moment(after)) {
+            Some(after) => (format!("{after} 到 {before} 之间"), format!("between {after} and {before}")),
+            None => (format!("{before} 之前"), format!("before {before}")),
+        };
+        let n_en =
+            if readings == 1 { "1 reading was".to_owned() } else { format!("{readings} readings were") };
+        name(
+            &format!(
+                "{gateway} 上电后没有对时，{readings} 个读数采于{span_zh}，具体时间无从得知，已入库并标注。"
+            ),
+            &format!(
+                "{gateway} had no clock after power-up: {n_en} taken {span_en}, nobody knows when exactly. They are stored and marked."
             ),
         )
     }

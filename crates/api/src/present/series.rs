@@ -1,6 +1,7 @@
 //! Readings and windows.
 
 use sitian_alert as alert;
+use sitian_ingest::{Taken, Undated};
 use sitian_model::{Epoch, EpochNo, PointId, PointNo, Quality, Row, Span, Timestamp};
 use sitian_series::{
     AggregateQuery, Completeness, Cursor, Extras, Missing, Page, Permille, RangeQuery, SeriesError, Window,
@@ -95,6 +96,7 @@ impl Presenter {
         point: PointFacts<'_>,
         page: &Page,
         whole: &[Window],
+        undated: &[Undated],
         epoch: impl Fn(EpochNo) -> Option<Epoch>,
     ) -> view::Readings {
         let one = |row: &Row| view::Reading {
@@ -110,6 +112,10 @@ impl Presenter {
             unit: point.info.unit.clone(),
             items: page.rows.iter().map(one).collect(),
             completeness: completeness(whole),
+            undated: undated
+                .iter()
+                .map(|one| self.undated(epoch(one.epoch), one.readings, one.taken))
+                .collect(),
             next_cursor: page.next.map(|cursor| cursor.to_string()),
         }
     }
@@ -121,9 +127,10 @@ impl Presenter {
         window_ms: u64,
         windows: &[Window],
         percentiles: &[Permille],
-        missing: &[Missing],
-        whole: &Missing,
+        missing: (&[Missing], &Missing),
+        undated: Vec<view::Undated>,
     ) -> view::Aggregates {
+        let (missing, whole) = missing;
         let one = |(n, window): (usize, &Window)| view::Window {
             from: self.time(window.from),
             to: self.time(window.to),
@@ -153,6 +160,17 @@ impl Presenter {
             items: windows.iter().enumerate().map(one).collect(),
             completeness: completeness(windows),
             missing: self.missing(whole),
+            undated,
+        }
+    }
+
+    /// Readings of unknown time, and between which moments they were taken.
+    pub fn undated(&self, epoch: Option<Epoch>, readings: u64, taken: Taken) -> view::Undated {
+        view::Undated {
+            epoch: epoch.map_or_else(String::new, |epoch| epoch.to_string()),
+            count: readings,
+            after: taken.after.map(|at| self.time(at)),
+            before: self.time(taken.before),
         }
     }
 }

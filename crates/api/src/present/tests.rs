@@ -141,16 +141,16 @@ fn readings_say_how_good_they_are_and_how_complete() {
     rows.iter().for_each(|row| whole.observe(row.value, row.quality));
     whole.expected = Some(4);
     let page = Page::cut(rows.clone(), 1);
-    let readings = presenter.readings(facts, &page, &[whole.clone()], |_| None);
+    let readings = presenter.readings(facts, &page, &[whole.clone()], &[], |_| None);
     assert_eq!(json(&readings, "/completeness"), json!({"expected": 4, "stored": 1, "ratio": 0.25}));
     let after = readings.next_cursor.unwrap();
     let span = Span { from: NOW.plus_ms(-4000), to: NOW };
-    let query = |after: &str| ReadingsQuery { span, limit: 1, after: Some(after.to_owned()) };
+    let query = |after: &str| ReadingsQuery { span, limit: 1, after: Some(after.to_owned()), undated: false };
     assert_eq!(presenter.range_query(PointNo(1), &query(&after)).unwrap().after, page.next);
     assert!(matches!(presenter.range_query(PointNo(1), &query("x")), Err(BackendError::Invalid(_))));
     let latest = presenter.latest(&id, &rows[1], NOW, Some(Severity::Red), None);
     assert_eq!((latest.age_ms, latest.cause.as_deref()), (1000, Some("timeout")));
-    let aggregates = presenter.aggregates(facts, 4000, &[whole], &[], &[], &Missing::new());
+    let aggregates = presenter.aggregates(facts, 4000, &[whole], &[], (&[], &Missing::new()), Vec::new());
     assert_eq!(json(&aggregates, "/items/0/bad"), json!({"timeout": 1}));
     assert_eq!(aggregates.items[0].mean, Some(2.5));
 }
@@ -183,8 +183,8 @@ fn queries_to_the_series_begin_where_the_span_begins() {
                 1,
                 &[Window::empty(NOW, NOW.plus_ms(1))],
                 &[],
-                &[],
-                &[(sitian_series::Lack::GatewayDown, 3)].into()
+                (&[], &[(sitian_series::Lack::GatewayDown, 3)].into()),
+                Vec::new(),
             )
             .items[0]
             .bad
@@ -211,7 +211,7 @@ fn every_incident_says_what_happened_and_what_to_do_in_both_languages() {
                 after,
                 at: NOW,
             };
-            let view = serde_json::to_value(presenter.incident(7, &incident, None)).unwrap();
+            let view = serde_json::to_value(presenter.incident(7, &incident, None, None)).unwrap();
             assert_eq!(view["kind"], json!(kind.word()));
             let stray = gateway.as_str() == "stray";
             assert_eq!(view["base"].is_null(), stray);
@@ -236,7 +236,39 @@ fn every_incident_says_what_happened_and_what_to_do_in_both_languages() {
         after: Some(NOW),
         at: NOW.plus_ms(3_600_000),
     };
-    let zh = json(&presenter.incident(1, &lost, None), "/sentence/zh");
+    let zh = json(&presenter.incident(1, &lost, None, None), "/sentence/zh");
     let zh = zh.as_str().unwrap();
     assert!(zh.contains("05-04 06:30 到 05-04 07:30 之间") && zh.contains("已知 3 条记录未到"), "{zh}");
+}
+
+#[test]
+fn readings_of_unknown_time_are_told_with_both_bounds() {
+    let presenter = presenter();
+    for (readings, after, zh, en) in [
+        (
+            297,
+            Some(NOW.plus_ms(-3_600_000)),
+            "297 个读数采于05-04 05:30 到 05-04 06:30 之间",
+            "between 05-04 05:30 and 05-04 06:30",
+        ),
+        (1, None, "1 个读数采于05-04 06:30 之前", "1 reading was taken before 05-04 06:30"),
+    ] {
+        let incident = sitian_ingest::Incident {
+            kind: sitian_ingest::IncidentKind::ClockUnknown,
+            gateway: sitian_model::GatewayId::new("stray").unwrap(),
+            epoch: Some(sitian_model::Epoch([7; 16])),
+            other: None,
+            seqs: Some((0, 98)),
+            after,
+            at: NOW,
+        };
+        let taken = sitian_ingest::Taken { after, before: NOW };
+        let view =
+            serde_json::to_value(presenter.incident(1, &incident, None, Some((readings, taken)))).unwrap();
+        let (told_zh, told_en) = (view["sentence"]["zh"].to_string(), view["sentence"]["en"].to_string());
+        assert!(told_zh.contains(zh) && told_en.contains(en), "{told_zh} {told_en}");
+        assert_eq!(view["undated"]["count"], readings);
+        assert_eq!(view["undated"]["after"].is_null(), after.is_none());
+        assert_eq!(view["undated"]["before"], "2026-05-04T06:30:00.000+08:00");
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{BaseRef, Crumb, Name, Time};
+use super::{BaseRef, Crumb, Name, Time, Undated};
 
 /// What happened to the readings of a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -64,12 +64,16 @@ pub struct Incident {
     pub first_seq: Option<u64>,
     /// Last record concerned, as far as known.
     pub last_seq: Option<u64>,
-    /// The newest reading stored of that epoch: the trouble begins after it.
+    /// The newest reading stored of that epoch: the trouble begins after it. For `clock_unknown` that of what lay before the
+    /// epoch on the gateway's card.
     pub after: Option<Time>,
     /// When the centre noticed it.
     pub at: Time,
     /// When it was over, for what lasts (`spool_failed`); null while it goes on, and for everything else.
     pub ended_at: Option<Time>,
+    /// For `clock_unknown`: how many readings of all points of the gateway, and between which moments they were taken; null
+    /// for everything else, and where that was not kept yet.
+    pub undated: Option<Undated>,
     /// What happened, in words.
     pub sentence: Name,
     /// What to do about it, in words.

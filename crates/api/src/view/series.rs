@@ -120,6 +120,21 @@ pub struct Reading {
     pub seq: u64,
 }
 
+/// Readings whose time nobody knows, of one run of a gateway without a clock: they were taken somewhere between two moments.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Undated {
+    /// The epoch of the gateway, 32 hexadecimal digits.
+    #[schema(example = "8f14e45fceea167a5a36dedd4bea2543")]
+    pub epoch: String,
+    /// How many readings.
+    #[schema(example = 99)]
+    pub count: u64,
+    /// Not before this: the newest reading of known time that lay before them on the gateway's card; null if there is none.
+    pub after: Option<Time>,
+    /// Not after this: by then all of them had arrived.
+    pub before: Time,
+}
+
 /// Stored readings of one point.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Readings {
@@ -131,6 +146,9 @@ pub struct Readings {
     pub items: Vec<Reading>,
     /// Of the whole span, not only of this page.
     pub completeness: Completeness,
+    /// Readings that may lie in the span too, but nobody knows when they were taken: ask for them with `undated=true`. They
+    /// are stored under what the gateway's clock said.
+    pub undated: Vec<Undated>,
     /// Pass it as `cursor` to get the next page; null on the last one.
     pub next_cursor: Option<String>,
 }
@@ -195,6 +213,9 @@ pub struct Aggregates {
     /// Readings missing in the whole span by reason, as in the completeness ledger.
     #[schema(example = json!({"timeout": 120, "gateway_down": 43}))]
     pub missing: BTreeMap<String, u64>,
+    /// Readings that may lie in the span too, but nobody knows when they were taken: list them as readings with
+    /// `undated=true`.
+    pub undated: Vec<Undated>,
 }
 
 /// `event: reading` of the live stream: what is new, at most one entry per point.

@@ -216,6 +216,14 @@ fn point(id: &PointId) -> Result<Point, BackendError> {
     })
 }
 
+/// Whether they were asked for shows in the answer.
+fn undated(asked: bool) -> Vec<Undated> {
+    let time = Zone::default().show(NOW);
+    let epoch = "8f14e45fceea167a5a36dedd4bea2543".to_owned();
+    let one = Undated { epoch, count: 99, after: Some(time.clone()), before: time };
+    asked.then_some(one).into_iter().collect()
+}
+
 fn full(expected: u64) -> Completeness {
     Completeness { expected, stored: expected, ratio: Some(1.0) }
 }
@@ -360,12 +368,13 @@ impl Backend for World {
             unit: point.unit,
             items: times.iter().take(query.limit).map(reading).collect(),
             completeness: full((query.span.to.since_ms(query.span.from) / 1000) as u64),
+            undated: undated(query.undated),
             next_cursor: times.get(query.limit).map(i64::to_string),
         })
     }
 
     fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError> {
-        self.readings(id, &ReadingsQuery { span, limit: columns, after: None })
+        self.readings(id, &ReadingsQuery { span, limit: columns, after: None, undated: false })
     }
 
     fn export(
@@ -421,6 +430,7 @@ impl Backend for World {
             items: (0..count).map(window).collect(),
             completeness: Completeness { expected: 4 * count, stored: 3 * count, ratio: Some(0.75) },
             missing: [("timeout".to_owned(), count)].into(),
+            undated: Vec::new(),
         })
     }
 
@@ -458,6 +468,7 @@ impl Backend for World {
             after: None,
             at: time(0),
             ended_at: None,
+            undated: None,
             sentence: Name::default(),
             advice: Name::default(),
         };

@@ -261,6 +261,51 @@ fn times_are_kept_and_flagged_or_repaired_by_the_clock_of_their_boot() {
     }
 }
 
+/// Epoch 2 never heard a time. What lies before it on the card, and where its readings must have been taken.
+#[test]
+fn readings_of_unknown_time_lie_between_what_was_before_them_on_the_card_and_their_arrival() {
+    let newest = |n: i64| Some(NOW.plus_ms((n - 1) * 1000 + 7));
+    let held = |list: &[(u8, u64)]| -> Vec<Held> {
+        list.iter().map(|(e, end)| Held { epoch: epoch(*e), oldest: 0, end: *end, acked: 0 }).collect()
+    };
+    let check = |name: &str, card: &[(u8, u64)], oldest_of_1: u64, fork: bool, after: Option<Timestamp>| {
+        let mut bench = Bench::new(Limits::default());
+        bench.hear(&batch(epoch(1), 0, 5));
+        if fork {
+            let entries = vec![Entry::Record(payload(5, 9, flavour::GOOD))];
+            bench.hear(&Batch { chain: 1, entries, ..batch(epoch(1), 5, 5) });
+        }
+        bench.now = NOW.plus_ms(60_000);
+        (2..=3).for_each(|n| bench.register(epoch(n)));
+        let mut list = held(card);
+        list.iter_mut().filter(|held| held.epoch == epoch(1)).for_each(|held| held.oldest = oldest_of_1);
+        bench.hear(&Batch { held: list, ..batch(epoch(3), 0, 30) });
+        for (n, first) in [(0, 0), (1, 2)] {
+            bench.now = NOW.plus_ms(70_000 + n * 1000);
+            let payloads: Vec<_> = (0..first + 2).map(|n| payload(n, 2, flavour::NO_CLOCK)).collect();
+            let chain = chain(&payloads[..first as usize]);
+            let entries = payloads[first as usize..].iter().cloned().map(Entry::Record).collect();
+            let lane = Lane::Backfill;
+            bench.hear(&Batch { first, chain, entries, lane, held: vec![], ..batch(epoch(2), 0, 0) });
+        }
+        let told: Vec<_> =
+            bench.store.incidents.iter().filter(|i| i.kind == IncidentKind::ClockUnknown).collect();
+        assert_eq!(told.len(), 1, "{name}: told once");
+        assert_eq!((told[0].epoch, told[0].after), (Some(epoch(2)), after), "{name}");
+        let found: Vec<_> =
+            bench.store.undated.iter().map(|one| (one.readings, one.seqs, one.taken)).collect();
+        let taken = |n| Taken { after, before: NOW.plus_ms(70_000 + n * 1000) };
+        let one = |n: i64, seqs| vec![(2, seqs, taken(n)); 2];
+        assert_eq!(found, [one(0, (0, 1)), one(1, (2, 3))].concat(), "{name}: two points, two batches");
+    };
+    check("after the epoch before", &[(1, 5), (2, 4), (3, 30)], 0, false, newest(5));
+    check("before the first there is nothing", &[(2, 4), (1, 5), (3, 30)], 0, false, None);
+    check("a card that is not in order says nothing", &[(3, 30), (1, 5)], 0, false, None);
+    check("another machine went on in the epoch before", &[(1, 4), (2, 4), (3, 30)], 0, false, None);
+    check("only the name of the epoch before is left", &[(1, 5), (2, 4), (3, 30)], 5, false, None);
+    check("two writers shared the epoch before", &[(1, 5), (2, 4), (3, 30)], 0, true, None);
+}
+
 #[test]
 fn several_batches_of_several_gateways_make_one_group_with_one_ack_per_epoch() {
     let mut bench = Bench::new(Limits::default());

@@ -130,6 +130,7 @@ pub struct Store {
     pub quarantine: Vec<Quarantined>,
     pub incidents: Vec<Incident>,
     pub ended: Vec<IncidentEnded>,
+    pub undated: Vec<Undated>,
 }
 
 impl Store {
@@ -173,6 +174,7 @@ impl Store {
                     self.quarantine.remove(redecoded.id as usize);
                 }
                 Effect::Incident(incident) => self.incidents.push(incident.clone()),
+                Effect::Undated(undated) => self.undated.extend(undated),
                 Effect::Ended(ended) => self.ended.push(ended.clone()),
             }
         }

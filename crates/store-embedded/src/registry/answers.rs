@@ -3,12 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, Row as Line};
 use sitian_ingest::{
     EpochEntry, EpochState, Form, GapCommitted, Incident, IncidentKind, PointEntry, Restored, RestoredEpoch,
+    Taken,
 };
 use sitian_model::{
     DeviceId, DeviceInfo, Epoch, EpochNo, Gap, GapReason, GatewayId, PointId, PointInfo, PointKey, PointNo,
     Seq, Span, Timestamp,
 };
 
+use super::undated::of_epoch;
 use super::{gateway, label, seq, time};
 use crate::fault::StoreError;
 use crate::manifest;
@@ -59,6 +61,8 @@ pub struct IncidentStored {
     pub incident: Incident,
     /// When it was over, by the server's clock; `None` while it lasts, and for what has no end.
     pub ended_at: Option<Timestamp>,
+    /// How many readings of unknown time it speaks of, all that have come so far, and when they were taken.
+    pub undated: Option<(u64, Taken)>,
 }
 
 /// One set of bytes in quarantine, without the bytes.
@@ -236,7 +240,11 @@ pub(crate) fn incidents(
             at: Timestamp(line.get(8)?),
         };
         let (id, ended_at) = (line.get::<_, i64>(0)?.cast_unsigned(), time(line, 9)?);
-        found.push(IncidentStored { id, incident, ended_at });
+        let undated = match (incident.kind, incident.epoch) {
+            (IncidentKind::ClockUnknown, Some(epoch)) => of_epoch(connection, &incident.gateway, epoch)?,
+            _ => None,
+        };
+        found.push(IncidentStored { id, incident, ended_at, undated });
     }
     Ok(found)
 }
