@@ -165,7 +165,9 @@ impl Drain {
             if self.stage.stopped() || start.elapsed() > patience {
                 bail!("failed to drain within {} s", patience.as_secs());
             }
-            let stored = self.api.get("health")?["storage"]["readings"].as_f64().unwrap_or_default();
+            let health = self.api.get("health")?;
+            let stored = health["storage"]["readings_since_start"].as_f64();
+            let stored = stored.with_context(|| format!("failed to find what is stored in {health}"))?;
             let left = self.backlog();
             let latest = self.api.get(&format!("bases/{GATEWAY}/latest")).unwrap_or_default();
             ages.look(&latest, start.elapsed().as_millis() as i64);
