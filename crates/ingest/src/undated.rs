@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use sitian_model::{Epoch, EpochNo, GatewayId, PointNo, Seq, Span, Timestamp};
 
-use crate::book::GatewayBook;
+use crate::book::{EpochBook, GatewayBook};
 use crate::effect::{Effect, Incident, IncidentKind, Taken, Undated};
 use crate::machine::Ingest;
 
@@ -67,13 +67,17 @@ impl Ingest {
 
 /// The newest known time that lies before this epoch on the card that holds it.
 fn not_before(book: &GatewayBook, epoch: &Epoch) -> Option<Timestamp> {
+    // What two writers shared moves to the end of the card, under a fresh epoch: its order says nothing any more.
+    let shared = |known: &EpochBook| known.forked || known.state.loss_reported || known.rival.is_some();
+    if book.epochs.values().any(shared) {
+        return None;
+    }
     let at = book.card.iter().position(|held| held.epoch == *epoch)?;
     // Without segments, its place in the list says nothing.
     let on_card = book.card[..at].iter().filter(|held| held.oldest < held.end);
     let earlier = on_card.filter_map(|held| {
         let known = book.epochs.get(&held.epoch)?;
-        let shared = known.forked || known.state.loss_reported || known.rival.is_some();
-        (!shared && known.state.committed <= held.end).then_some(known.state.newest_at)?
+        (known.state.committed <= held.end).then_some(known.state.newest_at)?
     });
     earlier.max()
 }

@@ -33,6 +33,7 @@ mod gather;
 pub mod line;
 pub mod mutant;
 pub mod oracle;
+pub mod pardon;
 pub mod plant;
 pub mod relic;
 pub mod season;
@@ -45,6 +46,7 @@ pub mod truth;
 pub mod world;
 
 pub use mutant::Mutant;
+pub use pardon::{Pardon, Pardons};
 pub use season::{Failure, Outcome, Season};
 pub use sight::{Seen, Sight};
 pub use world::World;

@@ -1,12 +1,15 @@
 //! Owns the truth and is never faulted: what was measured, what was accepted under which label, what was acknowledged.
-//! Judges every transaction of the centre as it is committed, and the whole at the end.
+//! Judges every transaction of the centre as it is committed, and the whole at the end. What it lets pass, and why, is
+//! listed and counted in [`pardon`](crate::pardon).
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use sitian_ingest::{Effect, IncidentKind, Undated};
 use sitian_model::{Cause, Epoch, GapReason, GatewayId, Quality, Record, Row, Seq};
 
+use crate::pardon::{Pardon, Pardons};
 use crate::store::{Book, Transaction};
 use crate::truth::Label;
 
@@ -70,6 +73,8 @@ pub struct Oracle {
     pub alarms_are_true: bool,
     /// The centre was restored from a backup.
     pub centre_restored: bool,
+    /// What was let pass.
+    pub pardons: Cell<Pardons>,
     /// What is wrong.
     pub violations: Vec<String>,
 }
@@ -83,6 +88,14 @@ impl Oracle {
         if self.violations.len() < 8 {
             self.violations.push(what.into());
         }
+    }
+
+    /// True: something is let pass, which is counted.
+    fn pardon(&self, why: Pardon) -> bool {
+        let mut pardons = self.pardons.get();
+        pardons.note(why);
+        self.pardons.set(pardons);
+        true
     }
 
     /// One more board under this gateway id.
@@ -126,7 +139,8 @@ impl Oracle {
             return Some(number);
         }
         under.push(number);
-        let twice = under.len() > 1 && !self.forked.contains(&epoch);
+        let twice = under.len() > 1;
+        let twice = twice && !(self.forked.contains(&epoch) && self.pardon(Pardon::ForkedEpoch));
         self.written[number].labels.push((epoch, seq));
         if twice {
             self.violate(format!("S7: label {seq} of {epoch} names two records"));
@@ -263,7 +277,8 @@ impl Oracle {
         }
         let newest = self.newest_poll.get(&(row.epoch.0, row.point.0, label.board)).copied();
         let forked = self.forked.contains(&epoch.epoch);
-        if !forked && newest.is_some_and(|(seq, poll)| seq < row.seq && poll >= label.poll) {
+        let disorder = newest.is_some_and(|(seq, poll)| seq < row.seq && poll >= label.poll);
+        if disorder && !(forked && self.pardon(Pardon::ForkedEpoch)) {
             return Err(format!("S9: order within an epoch, {newest:?} came before"));
         }
         self.newest_poll.insert((row.epoch.0, row.point.0, label.board), (row.seq, label.poll));
@@ -284,6 +299,16 @@ impl Oracle {
         let gone = written.off_card || written.trimmed && self.centre_restored;
         let of_this = |(epoch, _): &(Epoch, Seq)| self.inherited.contains(&(written.board, *epoch));
         written.accepted_ms.is_some() && !gone && !written.labels.iter().any(of_this)
+    }
+
+    fn why_not_due(&self, written: &Written) -> Pardon {
+        if written.off_card {
+            Pardon::OffCard
+        } else if written.trimmed && self.centre_restored {
+            Pardon::TrimmedThenForgotten
+        } else {
+            Pardon::InheritedFork
+        }
     }
 
     /// Where a record is in the book, under any of its labels: the gap's reason if it is only in a gap.
@@ -311,11 +336,12 @@ impl Oracle {
     /// S1, S2 and the honesty of gaps, for what was accepted before `until`: everything has had its time.
     pub fn judge_all(&mut self, book: &Book, until: u64) {
         let mut found = Vec::new();
-        let due = |w: &&Written| self.is_due(w) && w.accepted_ms.is_some_and(|at| at <= until);
+        let due = |w: &&Written| w.accepted_ms.is_some_and(|at| at <= until);
         for written in self.written.iter().filter(due) {
             let excuse = self.excuse_of(written);
             let label = written.labels.last();
             match self.cover(written, book) {
+                None if !self.is_due(written) && self.pardon(self.why_not_due(written)) => {}
                 None => {
                     let (at, board) = (written.accepted_ms, written.board);
                     let labels = &written.labels;
@@ -324,10 +350,14 @@ impl Oracle {
                     ));
                 }
                 Some(None) => {}
-                Some(Some(GapReason::Damaged)) if excuse.disk_faulty || excuse.card_lost => {}
-                Some(Some(GapReason::Evicted)) if excuse.evicted || excuse.disk_faulty => {}
+                // In a gap it is told, wherever it has been.
+                Some(Some(_)) if !self.is_due(written) => {}
+                Some(Some(GapReason::Damaged))
+                    if excuse.disk_faulty && self.pardon(Pardon::DamagedByDisk) => {}
+                Some(Some(GapReason::Evicted)) if excuse.evicted && self.pardon(Pardon::EvictionTold) => {}
                 // After a rewind and a restart the spool cannot tell trimmed from evicted any more.
-                Some(Some(GapReason::Trimmed | GapReason::Evicted)) if self.centre_restored => {}
+                Some(Some(GapReason::Trimmed | GapReason::Evicted))
+                    if self.centre_restored && self.pardon(Pardon::GoneBeforeRestore) => {}
                 Some(Some(reason)) => {
                     found.push(format!("S1: {label:?} of board {} is in a gap: {reason:?}", written.board))
                 }
@@ -344,7 +374,6 @@ impl Oracle {
         let twins =
             self.gateways.iter().zip(&self.excuses).filter(|(g, _)| **g == self.gateways[written.board]);
         twins.fold(own, |sum, (_, twin)| Excuse {
-            card_lost: sum.card_lost || twin.card_lost,
             disk_faulty: sum.disk_faulty || twin.disk_faulty,
             evicted: sum.evicted || twin.evicted,
             ..sum
@@ -360,8 +389,7 @@ impl Oracle {
         for ((no, seq, _), row) in &book.rows {
             let Some(value) = row.value else { continue };
             if let Some((other, other_seq)) = seen.insert(value as u64, (*no, *seq))
-                && !forked(no)
-                && !forked(&other)
+                && !((forked(no) || forked(&other)) && self.pardon(Pardon::MovedTwice))
             {
                 found.push(format!("doubled: {value} is {other_seq} of epoch {other} and {seq} of {no}"));
             }
@@ -382,9 +410,11 @@ impl Oracle {
         let loss = |kind| matches!(kind, IncidentKind::PossibleLoss | IncidentKind::CardLost);
         let mut found = Vec::new();
         for incident in book.incidents.iter().filter(|i| loss(i.kind)) {
-            let mut boards = self.gateways.iter().zip(&self.excuses).filter(|(g, _)| **g == incident.gateway);
-            let excused = boards.any(|(_, e)| e.card_lost || e.disk_faulty);
-            if !excused && !self.cloned.contains(&incident.gateway) {
+            let boards = || self.gateways.iter().zip(&self.excuses).filter(|(g, _)| **g == incident.gateway);
+            let excused = boards().any(|(_, e)| e.card_lost) && self.pardon(Pardon::LossOfCard)
+                || boards().any(|(_, e)| e.disk_faulty) && self.pardon(Pardon::LossOfDisk)
+                || self.cloned.contains(&incident.gateway) && self.pardon(Pardon::LossOfClone);
+            if !excused {
                 found.push(format!("a loss that was none: {incident:?}"));
             }
         }

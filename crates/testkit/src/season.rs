@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::mutant::Mutant;
+use crate::pardon::Pardons;
 use crate::sight::Seen;
 use crate::world::World;
 
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub hash: u64,
     /// Hard states reached.
     pub seen: Seen,
+    /// What the oracle let pass.
+    pub pardons: Pardons,
     /// Virtual milliseconds.
     pub virtual_ms: u64,
     /// Records sealed, and accepted.
@@ -69,6 +72,7 @@ pub fn replay(seed: u64, mutant: Mutant, steps_max: usize) -> Result<Outcome, Bo
         return Ok(Outcome {
             hash: ether.trace.hash(),
             seen: ether.seen,
+            pardons: ether.oracle.pardons.get(),
             virtual_ms: ether.now,
             records: ether.oracle.counts(),
             rows: world.centre().book.rows.len(),
@@ -85,6 +89,8 @@ pub struct Season {
     pub worlds: u64,
     /// Hard states reached by all together.
     pub seen: Seen,
+    /// What their oracles let pass.
+    pub pardons: Pardons,
     /// Virtual milliseconds of all together.
     pub virtual_ms: u64,
     /// Records accepted by all together.
@@ -126,6 +132,7 @@ impl Season {
         match outcome {
             Ok(outcome) => {
                 self.seen.add(&outcome.seen);
+                self.pardons.add(&outcome.pardons);
                 self.virtual_ms += outcome.virtual_ms;
                 self.accepted += outcome.records.1 as u64;
                 self.rows += outcome.rows as u64;

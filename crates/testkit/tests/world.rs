@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use sitian_testkit::season::{replay, season};
-use sitian_testkit::{Mutant, Season, Sight};
+use sitian_testkit::{Mutant, Pardon, Season, Sight};
 
 #[path = "../../../tests/system/src/tally.rs"]
 mod tally;
@@ -48,6 +48,9 @@ fn whatever_happens_nothing_is_lost_doubled_or_invented() {
     );
     for sight in Sight::ALL {
         println!("  {sight:?}: {}", season.seen.count(sight));
+    }
+    for pardon in Pardon::ALL {
+        println!("  excused, {pardon:?}: {}", season.pardons.count(pardon));
     }
     assert!(season.failures.is_empty(), "{} of {} worlds failed", season.failures.len(), season.worlds);
     if seeds >= SEEDS {
