@@ -27,7 +27,7 @@
 //! - A step of the compaction replaces chunks by chunks that hold the same rows, in one transaction. A crash leaves the
 //!   old ones or the new ones. It reads one chunk behind the other: its memory does not grow with the store.
 //! - A correction rewrites its row in the transaction that keeps what the row said before.
-//! - The head holds at most the seal limit, one slice and one commit: memory does not grow with the store.
+//! - The head holds at most twice the seal limit and two commits: memory grows neither with the store nor with a backlog.
 //! - Nothing here decides: numbers, watermarks and episodes come from `ingest` and `alert`. The room knows no MQTT, no
 //!   HTTP and no wall clock; it measures only how long its journal has waited.
 //!

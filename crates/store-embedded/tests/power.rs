@@ -117,7 +117,7 @@ fn a_restart_in_the_middle_of_a_sealing_finishes_it_without_loss_or_doubles() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("sitian.db");
     let calm = SealLimits::default();
-    let eager = SealLimits { rows: 1, slice_rows: 1, ..calm };
+    let eager = SealLimits { rows: 10 * POINTS as usize, slice_rows: 1, ..calm };
     let mut store = Store::open_with(&path, calm).expect("opens");
     for seq in 0..10 {
         store.commit(&record(seq)).expect("commits");

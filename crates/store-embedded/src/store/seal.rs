@@ -53,7 +53,8 @@ pub(super) fn unfinished(connection: &Connection) -> Result<Option<Unfinished>, 
 }
 
 impl Store {
-    /// Seals one slice, if the journal is over its limits. To be called now and then, also when nothing is committed;
+    /// Seals one slice, if the journal is over its limits; more of them, if the head holds twice its limit, since commits of
+    /// a backlog bring more rows than one slice takes. To be called now and then, also when nothing is committed;
     /// [`Store::commit`] calls it. Returns true if more is due.
     ///
     /// # Errors
@@ -64,8 +65,12 @@ impl Store {
         if self.sealing.is_none() && !full && !old {
             return Ok(false);
         }
-        self.seal_slice()?;
-        Ok(self.sealing.is_some())
+        loop {
+            self.seal_slice()?;
+            if self.sealing.is_none() || self.shared.head().rows() < 2 * self.limits.rows {
+                return Ok(self.sealing.is_some());
+            }
+        }
     }
 
     /// Moves the write-ahead log into the file, so that after a clean end the file alone is the whole store.

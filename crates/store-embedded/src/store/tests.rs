@@ -50,6 +50,20 @@ fn a_sealing_that_fails_is_tried_again_and_answers_stay_whole() {
 }
 
 #[test]
+fn a_backlog_that_comes_faster_than_slices_are_sealed_does_not_gather_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = SealLimits { rows: 200, slice_rows: 1, ..SealLimits::default() };
+    let mut store = Store::open_with(&folder.path().join("sitian.db"), limits).unwrap();
+    for n in 0..50 {
+        let of_point = |point| (n * 10..n * 10 + 10).map(move |at| good(point, at * 1_000, at as u64, 1.0));
+        let effects = vec![Effect::Rows((1..=40).flat_map(of_point).collect())];
+        store.commit(&Transaction { effects, ..Transaction::default() }).unwrap();
+        let held = store.extent().unwrap().head_rows;
+        assert!(held <= 2 * 200 + 2 * 400, "{held} rows in memory after commit {n}");
+    }
+}
+
+#[test]
 fn readers_see_every_row_once_while_the_writer_commits_and_seals() {
     let folder = tempfile::tempdir().unwrap();
     let limits = SealLimits { rows: 400, slice_rows: 1, ..SealLimits::default() };
