@@ -309,9 +309,11 @@ impl Centre {
         let differ = expected.iter().zip(&self.book.alerts).position(|(a, b)| shown(a) != shown(b));
         if differ.is_some() || expected.len() != self.book.alerts.len() {
             let (n, m) = (expected.len(), self.book.alerts.len());
-            ether
-                .oracle
-                .violate(format!("S10: alerts differ from the fold: {n} and {m}, first at {differ:?}"));
+            let first = differ.unwrap_or(n.min(m));
+            let (wanted, found) = (expected.get(first), self.book.alerts.get(first));
+            ether.oracle.violate(format!(
+                "S10: alerts differ from the fold: {n} and {m}, first at {first}: {wanted:?} and {found:?}"
+            ));
         }
     }
 }
