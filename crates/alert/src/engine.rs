@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use sitian_model::{BaseId, Cause, GatewayId, PointId, PointNo, Quality, Row, Timestamp};
+use sitian_model::{BaseId, Cause, GatewayId, Numbers, PointId, PointNo, Quality, Row, Timestamp};
 
 use crate::rule::{Condition, Rules, Side, Silent};
 use crate::{AcknowledgeError, Change, ChangeKind, Episode, Phase, Severity, Subject};
@@ -34,6 +34,8 @@ pub struct Settings {
     pub history_idle_ms: i64,
     /// After a start, gateways get this long to come back before anybody is told that they are offline, in milliseconds.
     pub start_grace_ms: i64,
+    /// What episodes are numbered with; never 0.
+    pub episode_numbers: Numbers,
 }
 
 impl Default for Settings {
@@ -43,6 +45,7 @@ impl Default for Settings {
             future_ms: 5 * 60_000,
             history_idle_ms: 5 * 60_000,
             start_grace_ms: 60_000,
+            episode_numbers: Numbers::ALL,
         }
     }
 }
@@ -156,7 +159,8 @@ pub struct Engine {
     timer_of: BTreeMap<Timer, Timestamp>,
     changes: VecDeque<Change>,
     dirty: BTreeSet<Piece>,
-    episodes_begun: u64,
+    /// The highest number of an episode so far.
+    last_episode: u64,
     /// Stored keys of rules that are gone.
     forgotten: Vec<String>,
 }
@@ -180,7 +184,7 @@ impl Engine {
             timer_of: BTreeMap::new(),
             changes: VecDeque::new(),
             dirty: BTreeSet::new(),
-            episodes_begun: 0,
+            last_episode: 0,
             forgotten: Vec::new(),
         }
     }
@@ -381,9 +385,11 @@ impl Engine {
     }
 
     fn number(&mut self) -> u64 {
-        self.episodes_begun += 1;
+        let mut numbers = self.settings.episode_numbers;
+        numbers.pass(self.last_episode);
+        self.last_episode = numbers.take();
         self.dirty.insert(Piece::Counter);
-        self.episodes_begun
+        self.last_episode
     }
 
     /// Forgets what the named rules hold about a point.

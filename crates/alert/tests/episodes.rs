@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 use sitian_alert::{Change, Engine, Rules, Settings, Vocabulary, WatchedPoint};
-use sitian_model::{BaseId, Cause, EpochNo, PointId, PointNo, Quality, Row, Timestamp};
+use sitian_model::{BaseId, Cause, EpochNo, Numbers, PointId, PointNo, Quality, Row, Slot, Timestamp};
 
 const EC: &str = r#"
 [[rule]]
@@ -397,5 +397,34 @@ fn the_scope_of_a_rule_is_measurement_place_and_territory() {
         let mut engine = engine(&rules, Timestamp(0));
         engine.register(watched(), Timestamp(0));
         assert_eq!(engine.limits(PointNo(7)).len(), if looks { 2 } else { 0 }, "{scope}");
+    }
+}
+
+#[test]
+fn episodes_of_a_slot_are_numbered_with_its_own_numbers_across_restarts() {
+    let slot = |number| Numbers::of(Slot::new(number).unwrap());
+    let mut beyond = slot(5);
+    beyond.pass(1_000);
+    for (episode_numbers, expected) in
+        [(Numbers::ALL, [1, 2]), (slot(0), [64, 128]), (slot(5), [5, 69]), (beyond, [1_029, 1_093])]
+    {
+        let start = || {
+            let rules = Rules::parse(&[("test.toml", FROST)], &Vocabulary::any()).unwrap();
+            Engine::new(rules, Settings { episode_numbers, ..Settings::default() }, Timestamp(0))
+        };
+        let (mut stored, mut given) = (start().snapshot(), Vec::new());
+        for round in 0..2 {
+            let mut engine = start();
+            engine.restore(&stored.states, &stored.marks, Timestamp(0));
+            engine.register(watched(), Timestamp(0));
+            for (second, value) in [(2 * round, "1"), (2 * round + 1, "9")] {
+                let at = Timestamp(second * 1_000);
+                engine.observe(&row(at, value), at);
+            }
+            let told: Vec<Change> = std::iter::from_fn(|| engine.poll_change()).collect();
+            given.push(told[0].episode.id);
+            stored = engine.snapshot();
+        }
+        assert_eq!(given, expected);
     }
 }

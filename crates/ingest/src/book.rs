@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sitian_model::{Epoch, EpochNo, GatewayId, Held, PointId, PointNo, Seq, Timestamp};
+use sitian_model::{Epoch, EpochNo, GatewayId, Held, Numbers, PointId, PointNo, Seq, Timestamp};
 
 use crate::clone::Tenures;
 use crate::effect::{EpochState, IncidentKind, PointEntry, Restored};
@@ -14,8 +14,8 @@ use crate::limits::Limits;
 pub(crate) struct Book {
     pub(crate) gateways: HashMap<GatewayId, GatewayBook>,
     pub(crate) points: HashMap<PointId, PointEntry>,
-    pub(crate) point_next: u32,
-    pub(crate) epoch_next: u32,
+    pub(crate) point_numbers: Numbers,
+    pub(crate) epoch_numbers: Numbers,
 }
 
 /// One gateway.
@@ -64,16 +64,17 @@ pub(crate) struct EpochBook {
 
 impl Book {
     pub(crate) fn restore(restored: Restored) -> Self {
-        let mut book = Self::default();
+        let Restored { point_numbers, epoch_numbers, .. } = restored;
+        let mut book = Self { point_numbers, epoch_numbers, ..Self::default() };
         for point in restored.points {
-            book.point_next = book.point_next.max(point.no.0.saturating_add(1));
+            book.point_numbers.pass(point.no.0.into());
             book.gateways.entry(point.id.gateway.clone()).or_default().points += 1;
             book.points.insert(point.id.clone(), point);
         }
         let mut epochs = restored.epochs;
         epochs.sort_by_key(|epoch| epoch.state.no);
         for epoch in epochs {
-            book.epoch_next = book.epoch_next.max(epoch.state.no.0.saturating_add(1));
+            book.epoch_numbers.pass(epoch.state.no.0.into());
             let gateway = book.gateways.entry(epoch.gateway).or_default();
             gateway.live_rank = gateway.live_rank.max(epoch.state.live_rank);
             gateway.insert(epoch.epoch, epoch.points, epoch.state);
@@ -97,9 +98,21 @@ impl Book {
 
     /// The number of a new epoch; `None` once all are given away.
     pub(crate) fn take_epoch_no(&mut self) -> Option<EpochNo> {
-        let no = self.epoch_next;
-        self.epoch_next = no.checked_add(1)?;
+        let no = u32::try_from(self.epoch_numbers.peek()).ok()?;
+        self.epoch_numbers.take();
         Some(EpochNo(no))
+    }
+
+    /// The number of a new point; `None` once all are given away.
+    pub(crate) fn take_point_no(&mut self) -> Option<PointNo> {
+        let no = u32::try_from(self.point_numbers.peek()).ok()?;
+        self.point_numbers.take();
+        Some(PointNo(no))
+    }
+
+    /// True if there are numbers for so many new points.
+    pub(crate) fn has_point_nos(&self, many: usize) -> bool {
+        self.point_numbers.last_of(many as u64) <= u32::MAX.into()
     }
 }
 

@@ -9,8 +9,8 @@
 //! ```
 
 use sitian_model::{
-    Ack, DeviceInfo, Epoch, EpochNo, Gap, GatewayId, Manifest, PointId, PointInfo, PointNo, Row, Seq, Span,
-    Timestamp,
+    Ack, DeviceInfo, Epoch, EpochNo, Gap, GatewayId, Manifest, Numbers, PointId, PointInfo, PointNo, Row,
+    Seq, Span, Timestamp,
 };
 
 /// One change. Inside a group a point comes before the epoch that names it, and an epoch before its rows and watermark.
@@ -330,6 +330,10 @@ pub struct Restored {
     pub quarantined_bytes: Vec<(GatewayId, u64)>,
     /// Gateways whose [`IncidentKind::SpoolFailed`] is open, with the epoch that said so.
     pub failed_spools: Vec<(GatewayId, Epoch)>,
+    /// What new points are numbered with; those in `points` are passed over anyway.
+    pub point_numbers: Numbers,
+    /// What new epochs are numbered with; those in `epochs` are passed over anyway.
+    pub epoch_numbers: Numbers,
 }
 
 /// One epoch as stored.

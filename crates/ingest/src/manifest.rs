@@ -53,7 +53,7 @@ impl Ingest {
         let ids = manifest.points.iter().map(|info| point_id(gateway, &manifest, info));
         let ids = ids.collect::<Option<Vec<(PointId, &DeviceInfo)>>>()?;
         let fresh = ids.iter().filter(|(id, _)| !self.book.points.contains_key(id)).count();
-        let fits = u32::try_from(fresh).ok().and_then(|n| self.book.point_next.checked_add(n)).is_some();
+        let fits = self.book.has_point_nos(fresh);
         let book = self.book.gateways.entry(gateway.clone()).or_default();
         if !fits || book.points + fresh > self.limits.gateway_points_max || !book.may_open(&self.limits, now)
         {
@@ -62,7 +62,7 @@ impl Ingest {
         let no = self.book.take_epoch_no()?;
         let mut points = Vec::with_capacity(ids.len());
         for ((id, device), info) in ids.into_iter().zip(&manifest.points) {
-            points.push(self.register(id, device, info, now));
+            points.push(self.register(id, device, info, now)?);
         }
         let book = self.book.gateways.entry(gateway.clone()).or_default();
         let state = book.state_of_new(&epoch, no);
@@ -73,8 +73,14 @@ impl Ingest {
         Some(())
     }
 
-    /// The number of a point, registering it or its new description.
-    fn register(&mut self, id: PointId, device: &DeviceInfo, info: &PointInfo, now: Timestamp) -> PointNo {
+    /// The number of a point, registering it or its new description. `None` once all numbers are given away.
+    fn register(
+        &mut self,
+        id: PointId,
+        device: &DeviceInfo,
+        info: &PointInfo,
+        now: Timestamp,
+    ) -> Option<PointNo> {
         let known = self.book.points.get(&id);
         let described = |entry: &PointEntry| {
             entry.device == *device && PointInfo { device: info.device, ..entry.info.clone() } == *info
@@ -82,20 +88,19 @@ impl Ingest {
         if let Some(entry) = known
             && described(entry)
         {
-            return entry.no;
+            return Some(entry.no);
         }
         let no = match known {
             Some(entry) => entry.no,
             None => {
                 self.book.gateways.entry(id.gateway.clone()).or_default().points += 1;
-                self.book.point_next += 1;
-                PointNo(self.book.point_next - 1)
+                self.book.take_point_no()?
             }
         };
         let entry = PointEntry { no, id: id.clone(), device: device.clone(), info: info.clone(), at: now };
         self.book.points.insert(id, entry.clone());
         self.pending.push(Effect::Point(entry));
-        no
+        Some(no)
     }
 }
 

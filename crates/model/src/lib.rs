@@ -4,8 +4,8 @@
 //! or formats; it does nothing beyond construction and display.
 //!
 //! Reading order: [`id`] (who and where), [`time`] (when), [`quality`] (how good), [`reading`] (what),
-//! [`batch`] (what travels), [`severity`] (how bad), [`fault`] (what is wrong with a configuration text), [`mutant`]
-//! (mistakes that the tests must catch; in no product).
+//! [`batch`] (what travels), [`severity`] (how bad), [`slot`] (how the work is shared), [`fault`] (what is wrong with a
+//! configuration text), [`mutant`] (mistakes that the tests must catch; in no product).
 
 pub mod batch;
 pub mod fault;
@@ -14,6 +14,7 @@ pub mod mutant;
 pub mod quality;
 pub mod reading;
 pub mod severity;
+pub mod slot;
 pub mod time;
 
 pub use batch::{Ack, Action, Batch, Clock, Entry, Epoch, Gap, GapReason, Held, Lane, Seq, SpoolState};
@@ -23,4 +24,5 @@ pub use mutant::Mutant;
 pub use quality::{Cause, Quality};
 pub use reading::{DeviceInfo, EpochNo, Manifest, PointIndex, PointInfo, PointNo, Reading, Record, Row};
 pub use severity::Severity;
+pub use slot::{Numbers, Slot};
 pub use time::{Span, Timestamp};

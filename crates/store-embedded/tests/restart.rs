@@ -119,7 +119,7 @@ fn the_registry_is_given_back_as_it_was_described_last() {
             restored(&epoch(3, "gw-2", 1), lost),
         ],
         quarantined_bytes: vec![(gateway("gw-9"), 7)],
-        failed_spools: Vec::new(),
+        ..Restored::default()
     };
     assert_eq!(writer.reader().restored().expect("reads"), expected);
     let newest = writer.reader().newest_epochs().expect("reads");

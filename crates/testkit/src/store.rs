@@ -220,6 +220,7 @@ impl Book {
             epochs: self.epochs.values().cloned().collect(),
             failed_spools: self.failed_spools.iter().map(|(g, epoch)| (g.clone(), *epoch)).collect(),
             quarantined_bytes: self.quarantined_bytes.iter().map(|(g, n)| (g.clone(), *n)).collect(),
+            ..Restored::default()
         }
     }
 

@@ -58,7 +58,7 @@ impl Engine {
         }
         // A lost counter must not make numbers twice.
         let highest = self.open.last_key_value().map_or(0, |(id, _)| *id);
-        self.episodes_begun = self.episodes_begun.max(highest);
+        self.last_episode = self.last_episode.max(highest);
         unreadable
     }
 
@@ -69,8 +69,8 @@ impl Engine {
 
     fn save(&self, piece: &Piece) -> Option<SavedState> {
         let body = match piece {
-            Piece::Counter if self.episodes_begun == 0 => None,
-            Piece::Counter => toml::to_string(&CounterText { episodes_begun: self.episodes_begun }).ok(),
+            Piece::Counter if self.last_episode == 0 => None,
+            Piece::Counter => toml::to_string(&CounterText { episodes_begun: self.last_episode }).ok(),
             Piece::Lane(key) => self.lanes.get(key).and_then(|lane| {
                 let levels = value_levels(&self.rules, key.rule)?;
                 toml::to_string(&lane_text(lane, levels)).ok()
@@ -114,7 +114,7 @@ impl Engine {
     fn take_back(&mut self, key: &str, body: &str, now: Timestamp) -> Option<()> {
         let parts: Vec<&str> = key.split('/').collect();
         match parts.as_slice() {
-            ["counter"] => self.episodes_begun = toml::from_str::<CounterText>(body).ok()?.episodes_begun,
+            ["counter"] => self.last_episode = toml::from_str::<CounterText>(body).ok()?.episodes_begun,
             ["gateway", id] => self.take_back_gateway(&GatewayId::new(id).ok()?, body)?,
             ["lane", lane @ ("live" | "late"), rule, point] => {
                 let point = PointNo(point.parse().ok()?);
@@ -199,7 +199,7 @@ impl Engine {
     fn forget(&mut self, key: &str, episode: Episode, now: Timestamp) {
         self.forgotten.push(key.to_owned());
         if !episode.late {
-            self.episodes_begun = self.episodes_begun.max(episode.id);
+            self.last_episode = self.last_episode.max(episode.id);
             self.tell_dropped(episode, now);
         }
     }

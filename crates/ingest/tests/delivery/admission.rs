@@ -415,3 +415,40 @@ fn what_was_set_aside_is_stored_once_when_it_is_understood() {
         assert_eq!(bench.store.rows.len() - before, expected.unwrap_or(0), "{name}");
     }
 }
+
+#[test]
+fn a_slot_gives_numbers_of_its_own_and_passes_over_those_that_were_given_by_all() {
+    let slot = |number| Numbers::of(Slot::new(number).unwrap());
+    let above = |mut numbers: Numbers, taken| {
+        numbers.pass(taken);
+        numbers
+    };
+    let rows = [
+        (Numbers::ALL, Numbers::ALL, [0, 1], [0, 1]),
+        (slot(5), slot(5), [5, 69], [5, 69]),
+        (above(slot(5), 200), above(slot(5), 5), [261, 325], [69, 133]),
+    ];
+    for (point_numbers, epoch_numbers, points, epochs) in rows {
+        let restored = Restored { point_numbers, epoch_numbers, ..Restored::default() };
+        let mut store = Store::default();
+        // Going on from what is stored gives the same numbers as going on.
+        for epoch_byte in [1, 2] {
+            let restored = Restored { point_numbers, epoch_numbers, ..store.restored() };
+            let mut ingest = Ingest::restore(Limits::default(), restored);
+            let gateway = gateway("gw-1");
+            ingest.handle_manifest(&gateway, epoch(epoch_byte), manifest(&gateway), NOW);
+            store.commit(&ingest.take(NOW).effects);
+        }
+        let numbers: Vec<u32> = store.points.keys().map(|no| no.0).collect();
+        assert_eq!(numbers, points, "{restored:?}");
+        let numbers: Vec<u32> = store.epochs.keys().map(|no| no.0).collect();
+        assert_eq!(numbers, epochs, "{restored:?}");
+    }
+    let last = Numbers::ALL;
+    let restored = Restored { point_numbers: above(last, u64::from(u32::MAX) - 1), ..Restored::default() };
+    let mut ingest = Ingest::restore(Limits::default(), restored);
+    let gateway = gateway("gw-1");
+    ingest.handle_manifest(&gateway, epoch(1), manifest(&gateway), NOW);
+    let acks = ingest.take(NOW).acks;
+    assert_eq!(acks[0].1.action, Action::Slow, "one number is left, two are needed");
+}

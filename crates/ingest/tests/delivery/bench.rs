@@ -192,6 +192,7 @@ impl Store {
             points: self.points.values().cloned().collect(),
             epochs: self.epochs.values().cloned().collect(),
             quarantined_bytes: bytes.into_iter().collect(),
+            ..Restored::default()
         }
     }
 

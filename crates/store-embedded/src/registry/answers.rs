@@ -147,7 +147,7 @@ pub(crate) fn restored(connection: &Connection) -> Result<Restored, StoreError> 
             Ok((gateway(line, 0)?, epoch))
         },
     )?;
-    Ok(Restored { points, epochs, quarantined_bytes, failed_spools })
+    Ok(Restored { points, epochs, quarantined_bytes, failed_spools, ..Restored::default() })
 }
 
 /// The epoch that every gateway is in, with its manifest: the one that was seen live last, or the newest while none was.
