@@ -22,7 +22,7 @@ pub enum Cause {
     BusOverrun = 8,
     /// The raw registers hold no number (NaN, infinite or a "not fitted" marker).
     NotANumber = 9,
-    /// A write or pre-read command that the value depends on failed.
+    /// A write or pre-read command that the value depends on failed, or the sensor still starts up after it.
     Preparation = 10,
     /// An answer came, but it was not of the form that was asked for: not this protocol, or not this register map.
     Malformed = 11,

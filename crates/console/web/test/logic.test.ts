@@ -6,7 +6,7 @@ import { bytes, figure, hourMinute, percent, plain } from "../src/logic/figures.
 import { overlap, placeLabels, spread, type Disc } from "../src/logic/placement.ts";
 import { graticule, project, roundStep } from "../src/logic/projection.ts";
 import { missingInWords } from "../src/i18n/index.ts";
-import { told } from "../src/state/trust.ts";
+import { told, withAccounts } from "../src/state/trust.ts";
 import { isolated, lack, mostFirst, stretches, windowFor } from "../src/logic/series.ts";
 import { byNeed, byUrgency, tone } from "../src/logic/state.ts";
 
@@ -184,4 +184,13 @@ describe("series", () => {
     expect(scale([window(0, 60)], [2.5]).max).toBeGreaterThan(2.5);
     expect(scale([window(0, 60)], [100]).max).toBeLessThan(3);
   });
+});
+
+test("where the ledger has counted the hour, what was due, stored and missing add up", () => {
+  const rollup = { id: "a", completeness_1h: { expected: 10, stored: 11, ratio: 1 } } as Rollup;
+  const account = { id: "a", from: "", to: "", expected: 12, stored: 9, missing: { timeout: 3 } };
+  const shown = (accounts: Parameters<typeof withAccounts>[1]) => withAccounts(new Map([["a", rollup]]), accounts).get("a")?.completeness_1h;
+  expect(shown(new Map())).toEqual(rollup.completeness_1h);
+  expect(shown(new Map([["a", account]]))).toEqual({ expected: 12, stored: 9, ratio: 0.75 });
+  expect(shown(new Map([["a", { ...account, expected: 0, stored: 0, missing: {} }]]))?.ratio).toBeNull();
 });

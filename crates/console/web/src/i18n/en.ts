@@ -159,7 +159,7 @@ export const en: Record<Key, string> = {
   "cause.unreachable": "bus or network down",
   "cause.bus_overrun": "bus too busy",
   "cause.not_a_number": "not a number",
-  "cause.preparation": "preparation failed",
+  "cause.preparation": "sensor not ready",
   "cause.malformed": "answer of a wrong form",
   "cause.not_received": "not received",
   "cause.evicted": "spool full",

@@ -157,7 +157,7 @@ export const zh = {
   "cause.unreachable": "总线或网络不通",
   "cause.bus_overrun": "总线繁忙",
   "cause.not_a_number": "读数无效",
-  "cause.preparation": "预读失败",
+  "cause.preparation": "传感器未就绪",
   "cause.malformed": "应答格式不符",
   "cause.not_received": "未收到数据",
   "cause.evicted": "断网过久，缓存写满",

@@ -1,8 +1,8 @@
-// What a place's readings went through: its incidents of the last week, and why readings of the last hour are missing.
+// What a place's readings went through: its incidents of the last week, and the account of its last hour.
 
 import { onScopeDispose, shallowRef, watch, type Ref } from "vue";
 import * as api from "../api/client";
-import type { Incident, Missing } from "../api/view";
+import type { Incident, LedgerEntry, Rollup } from "../api/view";
 import { now } from "./clock";
 
 const REFRESH_MS = 30_000;
@@ -41,11 +41,21 @@ export function told(incidents: Incident[]): Told[] {
   return [...groups.values()].toSorted((a, b) => Number(b.needsSomeone) - Number(a.needsSomeone));
 }
 
+/** Roll-ups count while readings come. Where the ledger has counted the hour its figures stand: what was due, what is there and what is missing add up. */
+export function withAccounts(rollups: Map<string, Rollup>, accounts: Map<string, LedgerEntry>): Map<string, Rollup> {
+  const settled = ([id, rollup]: [string, Rollup]): [string, Rollup] => {
+    const account = accounts.get(id);
+    if (!account) return [id, rollup];
+    const { expected, stored } = account;
+    return [id, { ...rollup, completeness_1h: { expected, stored, ratio: expected ? stored / expected : null } }];
+  };
+  return new Map([...rollups].map(settled));
+}
+
 export function useTrust(id: Ref<string>, ready: Ref<boolean>) {
   const incidents = shallowRef<Told[]>([]);
-  const missing = shallowRef<Missing>({});
-  /** The same of the places directly below. */
-  const missingBelow = shallowRef<Map<string, Missing>>(new Map());
+  /** The last hour of this place and of those directly below, as the ledger counts it. */
+  const accounts = shallowRef<Map<string, LedgerEntry>>(new Map());
   let turn = 0;
 
   /** Beside the page, never in its way: what cannot be read now stays as it was. */
@@ -59,15 +69,14 @@ export function useTrust(id: Ref<string>, ready: Ref<boolean>) {
     if (mine !== turn) return;
     if (list.status === "fulfilled") incidents.value = told(list.value.items);
     const entries = ledger.status === "fulfilled" ? ledger.value.items : [];
-    missing.value = entries.find((entry) => entry.id === id.value)?.missing ?? {};
-    missingBelow.value = new Map(entries.map((entry) => [entry.id, entry.missing]));
+    accounts.value = new Map(entries.map((entry) => [entry.id, entry]));
   }
 
   watch(
     [id, ready],
     () => {
       turn += 1;
-      [incidents.value, missing.value, missingBelow.value] = [[], {}, new Map()];
+      [incidents.value, accounts.value] = [[], new Map()];
       if (id.value && ready.value) void read();
     },
     { immediate: true },
@@ -77,5 +86,5 @@ export function useTrust(id: Ref<string>, ready: Ref<boolean>) {
     turn += 1;
     window.clearInterval(timer);
   });
-  return { incidents, missing, missingBelow };
+  return { incidents, accounts };
 }
