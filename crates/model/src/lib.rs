@@ -7,6 +7,8 @@
 //! [`batch`] (what travels), [`severity`] (how bad), [`slot`] (how the work is shared), [`fault`] (what is wrong with a
 //! configuration text), [`mutant`] (mistakes that the tests must catch; in no product).
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod batch;
 pub mod fault;
 pub mod id;

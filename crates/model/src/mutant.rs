@@ -42,6 +42,10 @@ pub enum Mutant {
     WatermarkElsewhere,
     /// ingest: another history under a known label goes unseen.
     ForkUnseen,
+    /// tenure: a lease that was not renewed is believed in.
+    LeaseOutlived,
+    /// tenure: what has ended by itself begins again under the same term.
+    TermKept,
     /// poll: the byte count of a reply need not be that of the request.
     ByteCountNotChecked,
     /// poll: a reply of any unit will do.

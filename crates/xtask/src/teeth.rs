@@ -25,8 +25,14 @@ const SYSTEM: &str = "system";
 /// Most tests wait more than they compute.
 const AT_ONCE: usize = 3;
 const PROGRAMS: [&str; 2] = ["sitian-gateway", "sitian-ingestor"];
-const ROOMS: [&str; 5] =
-    ["sitian-spool", "sitian-uplink", "sitian-ingest", "sitian-poll", "sitian-store-embedded"];
+const ROOMS: [&str; 6] = [
+    "sitian-spool",
+    "sitian-uplink",
+    "sitian-ingest",
+    "sitian-tenure",
+    "sitian-poll",
+    "sitian-store-embedded",
+];
 
 /// Mutant, room, test program, test.
 const CAUGHT_BY: &[(&str, &str, &str, &str)] = &[
@@ -81,6 +87,13 @@ const CAUGHT_BY: &[(&str, &str, &str, &str)] = &[
         "ingest",
         "delivery",
         "admission::another_history_under_the_same_label_is_a_fork_wherever_it_meets_the_watermark",
+    ),
+    ("LeaseOutlived", "tenure", "leases", "a_member_that_cannot_ask_stops_before_its_lease_runs_out"),
+    (
+        "TermKept",
+        "tenure",
+        "leases",
+        "what_ends_by_itself_goes_on_under_a_new_term_and_not_before_the_next_beat",
     ),
     ("ByteCountNotChecked", "poll", "sitian_poll", "rtu::tests::what_is_not_the_answer_is_named"),
     (

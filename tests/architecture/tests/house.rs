@@ -16,6 +16,7 @@ const STOREYS: &[(u8, &[&str])] = &[
             "spool",
             "uplink",
             "ingest",
+            "tenure",
             "series",
             "alert",
             "supervision",
