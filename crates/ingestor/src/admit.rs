@@ -16,7 +16,7 @@ use sitian_alert::{AcknowledgeError, Change, ChangeKind, Engine, Rules};
 use sitian_api::{Live, LogEntry};
 use sitian_ingest::{Effect, EpochEntry, Group, IncidentKind, Ingest, Limits, PointEntry};
 use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, Mutant, Timestamp};
-use sitian_store_embedded::{Store, Transaction};
+use sitian_registry::{Keep, RegistryError, Transaction};
 use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;
 use sitian_wire::{CommandMessage, CommandResult, Outputs};
@@ -80,7 +80,7 @@ pub enum Ask {
 pub struct Admission {
     ingest: Ingest,
     engine: Engine,
-    store: Store,
+    keeper: Box<dyn Keep>,
     /// Set if readings are kept elsewhere.
     elsewhere: Option<Elsewhere>,
     rules: Arc<Rules>,
@@ -100,6 +100,8 @@ pub struct Admission {
     /// Tell the gateways where they stand after the next commit, and how long to wait before they send.
     call: Option<Duration>,
     patience: Duration,
+    /// Set while memory is not what is stored: how long the gateways are to wait after it is again.
+    behind: Option<Duration>,
     /// When to look for commands that nobody answered.
     resend_at: Timestamp,
     rereading: quarantine::Rereading,
@@ -119,26 +121,35 @@ impl Admission {
                     self.handle(ask);
                     self.gather(runtime);
                 }
-                Err(_) => self.maintain(),
+                Err(_) if self.behind.is_none() => self.maintain(),
+                Err(_) => {}
             }
-            self.handle_timers(now());
-            self.reread_some(now());
-            self.settle(now());
+            if self.behind.is_some() {
+                self.catch_up();
+            } else {
+                self.handle_timers(now());
+                self.reread_some(now());
+                self.settle(now());
+            }
             if self.ending {
                 break;
             }
         }
-        self.settle(now());
-        if let Err(error) = self.store.checkpoint() {
-            warn!(%error, "write-ahead log stays beside the store's file");
+        if self.behind.is_none() {
+            self.settle(now());
+        }
+        if let Err(error) = self.keeper.close() {
+            warn!(%error, "failed to close the registry; nothing is lost, the next start takes longer");
         }
         info!("admission ended; everything acknowledged is stored");
     }
 
-    /// Seals old rows while nothing else is to be done.
+    /// While nothing else is to be done.
     fn maintain(&mut self) {
-        if let Err(error) = self.store.maintain() {
-            warn!(%error, "failed to seal older readings; they stay in the journal");
+        match self.keeper.tidy() {
+            Ok(()) => {}
+            Err(error @ RegistryError::Fenced(_)) => self.recover(&error.into()),
+            Err(error) => warn!(%error, "failed to tidy up; nothing is lost, it is tried again"),
         }
     }
 
@@ -159,6 +170,9 @@ impl Admission {
     fn handle(&mut self, ask: Ask) {
         let now = now();
         match ask {
+            // Nothing can be admitted: it comes again when the gateways are called.
+            Ask::Message { .. } | Ask::Acknowledge { .. } if self.behind.is_some() => {}
+            Ask::Link(up) if self.behind.is_some() => self.board().broker = (up, Some(now)),
             Ask::Message { topic, payload, retain } => match Topic::parse(&topic) {
                 Ok(topic) => self.handle_message(&topic, &payload, retain, now),
                 Err(error) => debug!(%error, "message in an unknown topic"),
@@ -188,7 +202,7 @@ impl Admission {
     fn acknowledge_resolved(&mut self, alert: u64, by: &str, note: &str, now: Timestamp) -> Outcome {
         let noted = self.noted.iter().rfind(|change| change.episode.id == alert);
         let stored = noted.map(|change| change.episode.clone());
-        let stored = stored.or_else(|| self.store.reader().episode(alert).ok().flatten());
+        let stored = stored.or_else(|| self.keeper.reader().episode(alert).ok().flatten());
         let Some(mut episode) = stored.filter(|episode| !episode.is_open()) else {
             return Err(AcknowledgeError::NotOpen);
         };
@@ -201,7 +215,7 @@ impl Admission {
     /// Tells every gateway where its epoch stands: what was under way to this program's predecessor, or to a broker that
     /// was killed, is lost and need not wait to be missed.
     fn call_gateways(&self, retry_after: Duration, now: Timestamp) {
-        let epochs = match self.store.reader().newest_epochs() {
+        let epochs = match self.keeper.reader().newest_epochs() {
             Ok(epochs) => epochs,
             Err(error) => return warn!(%error, "gateways not called"),
         };
@@ -377,7 +391,7 @@ impl Admission {
     /// Takes what was decided, evaluates it, makes it durable, and only then tells anybody.
     fn settle(&mut self, now: Timestamp) {
         let Group { effects, acks } = self.ingest.take(now);
-        let reader = self.store.reader();
+        let reader = self.keeper.reader();
         let began = match self.fronts.advance(&effects, |no| reader.epoch(no)) {
             Ok(began) => began,
             Err(error) => return self.recover(&error.into()),
@@ -400,12 +414,13 @@ impl Admission {
         if Mutant::AckBeforeCommit.lives() {
             acks.iter().for_each(|(gateway, ack)| self.outlet.ack(gateway, ack));
         }
-        let cursors = if transaction.is_empty() {
+        // What is only acknowledged again needs a keeper as well that nobody has replaced.
+        let cursors = if transaction.is_empty() && acks.is_empty() {
             Vec::new()
         } else {
             let committed = match &self.elsewhere {
-                None => self.store.commit(&transaction),
-                Some(_) => self.store.commit(&without_rows(&transaction)),
+                None => self.keeper.commit(&transaction),
+                Some(_) => self.keeper.commit(&without_rows(&transaction)),
             };
             match committed {
                 Ok(committed) => {

@@ -15,12 +15,12 @@ use sitian_api::{
     PointFacts, Presenter, QuarantineFacts, ReadingsQuery,
 };
 use sitian_model::{BaseId, EpochNo, GatewayId, PointId, PointNo, Span, Timestamp};
+use sitian_registry::{
+    EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, QuarantineCounts, QuarantineStored,
+    Registry, RegistryError,
+};
 use sitian_series::export::{self, Format};
 use sitian_series::{self as series, AggregateQuery, Extras, OutlineQuery};
-use sitian_store_embedded::{
-    EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, QuarantineCounts, QuarantineStored,
-    Reader, StoreError,
-};
 use sitian_supervision::{Level, Territory};
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,7 +44,7 @@ pub struct Centre {
     /// Words for everything.
     pub presenter: Presenter,
     /// Registry, alerts and incidents.
-    pub reader: Reader,
+    pub reader: Arc<dyn Registry>,
     /// Readings.
     pub series: Answers,
     /// The store's file.
@@ -120,7 +120,7 @@ fn gateway_facts<'b>(id: &'b GatewayId, gateway: &'b BoardGateway) -> GatewayFac
     }
 }
 
-pub fn unavailable(error: StoreError) -> BackendError {
+pub fn unavailable(error: RegistryError) -> BackendError {
     BackendError::Unavailable(error.to_string())
 }
 

@@ -13,9 +13,9 @@ use sitian_api::view::{Ledger, LedgerEntry};
 use sitian_api::{Backend, BackendError, LedgerQuery};
 use sitian_ingest::{Form, IncidentKind};
 use sitian_model::{Cause, Epoch, EpochNo, Gap, GatewayId, PointNo, Quality, Span, Timestamp};
+use sitian_registry::{EpochLine, GapStored, ListFilter};
 use sitian_series::missing::{self, Account, Lack, Loss, Lost, Missing, Told};
 use sitian_series::{AggregateQuery, Extras, Window, window};
-use sitian_store_embedded::{EpochLine, GapStored, ListFilter};
 use sitian_supervision::Pace;
 
 use crate::backend::{Centre, unavailable};

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use anyhow::{Context, Result, bail};
 use sitian_api::{Live, Presenter};
+use sitian_registry::{ListFilter, Registry};
 use sitian_settings::Faults;
-use sitian_store_embedded::{ListFilter, Reader, Store};
+use sitian_store_embedded::Store;
 use tokio::sync::mpsc;
 
 use crate::admit::{Admission, now};
@@ -57,8 +58,8 @@ fn judge(source: &Source) -> Result<Parts> {
 }
 
 fn pages(
-    reader: &Reader,
-    mut each: impl FnMut(&sitian_store_embedded::QuarantineStored) -> Result<()>,
+    reader: &dyn Registry,
+    mut each: impl FnMut(&sitian_registry::QuarantineStored) -> Result<()>,
 ) -> Result<()> {
     let mut before = None;
     loop {
@@ -72,7 +73,7 @@ fn pages(
     }
 }
 
-fn list(reader: &Reader) -> Result<()> {
+fn list(reader: &dyn Registry) -> Result<()> {
     println!(
         "{:>6}  {:<32}  {:<32}  {:>20}  {:>6}  state and reason",
         "id", "gateway", "epoch", "records", "bytes"
@@ -113,7 +114,7 @@ fn retry(parts: Parts) -> Result<()> {
         board: RwLock::new(Board::new(&parts.territory)),
         territory: parts.territory,
         presenter,
-        reader: store.reader(),
+        reader: Arc::new(store.reader()),
         series,
         storage: parts.storage,
         book: Mutex::new(book),
@@ -121,14 +122,21 @@ fn retry(parts: Parts) -> Result<()> {
         asks,
     });
     let (outlet, live) = (Outlet::closed(), Live::new());
-    let mut admission =
-        Admission::restore((store, elsewhere), parts.rules, parts.start_grace, centre, outlet, live, asked)?;
+    let mut admission = Admission::restore(
+        (Box::new(store), elsewhere),
+        parts.rules,
+        parts.start_grace,
+        centre,
+        outlet,
+        live,
+        asked,
+    )?;
     let (understood, left) = admission.reread_all(now());
     println!("{understood} entries read again and stored, {left} still not understood");
     Ok(())
 }
 
-fn export(reader: &Reader, folder: &Path, only: Option<u64>) -> Result<()> {
+fn export(reader: &dyn Registry, folder: &Path, only: Option<u64>) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     let mut written = 0;
     pages(reader, |entry| {
@@ -156,8 +164,8 @@ mod tests {
         DeviceId, DeviceInfo, Epoch, EpochNo, GatewayId, Manifest, PointId, PointInfo, PointNo, Quality,
         Reading, Record, Span, Timestamp,
     };
+    use sitian_registry::{QuarantineCounts, Transaction};
     use sitian_series::{RangeQuery, Series};
-    use sitian_store_embedded::{QuarantineCounts, Transaction};
 
     const AT: Timestamp = Timestamp(1_790_000_000_000);
     const EPOCH: Epoch = Epoch([7; 16]);

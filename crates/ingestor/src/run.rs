@@ -62,7 +62,7 @@ async fn serve(parts: Parts) -> Result<()> {
         board: RwLock::new(Board::new(&parts.territory)),
         territory: parts.territory,
         presenter,
-        reader: store.reader(),
+        reader: Arc::new(store.reader()),
         series,
         storage: parts.storage,
         book: Mutex::new(book),
@@ -70,7 +70,7 @@ async fn serve(parts: Parts) -> Result<()> {
         asks: asks.clone(),
     });
     let admission = Admission::restore(
-        (store, elsewhere),
+        (Box::new(store), elsewhere),
         parts.rules,
         parts.start_grace,
         centre.clone(),

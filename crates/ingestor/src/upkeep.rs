@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use sitian_api::Zone;
 use sitian_model::{Span, Timestamp};
+use sitian_registry::Registry;
 use sitian_series::{Series, export};
 use sitian_settings::Faults;
 use sitian_store_embedded::{Examination, Reader, back_up, examine, repair, restore};
@@ -195,8 +196,14 @@ impl Export {
         }
     }
 
-    fn write(&self, reader: &Reader, series: &dyn Series, zone: &Zone, out: &mut impl Write) -> Result<()> {
-        let restored = reader.restored()?;
+    fn write(
+        &self,
+        registry: &dyn Registry,
+        series: &dyn Series,
+        zone: &Zone,
+        out: &mut impl Write,
+    ) -> Result<()> {
+        let restored = registry.restored()?;
         let epochs: HashMap<_, _> =
             restored.epochs.iter().map(|epoch| (epoch.state.no, epoch.epoch.to_string())).collect();
         let wanted = |id: &str| {

@@ -4,47 +4,13 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as Line, params, params_from_iter};
 use sitian_alert::{Acknowledgement, Change, ChangeKind, Episode, Phase, SavedState, Severity, Subject};
 use sitian_model::{BaseId, GatewayId, PointId, PointNo, Timestamp};
+use sitian_registry::{EpisodeFilter, LogLine, PhaseFilter};
 
 use crate::fault::StoreError;
 
 /// The columns of an episode, in the order of [`values`].
 const COLUMNS: &str = "id, rule, severity, severity_worst, point_no, subject, base, phase, started_ms, fired_ms, \
                        resolved_ms, ack_by, ack_ms, ack_note, ack_severity, value, threshold, peak, late";
-
-/// One line of the alert log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogLine {
-    /// Position; strictly increasing from 1, never reused.
-    pub cursor: u64,
-    /// What happened and the episode as it was afterwards.
-    pub change: Change,
-    /// When it was stored, by the server's clock.
-    pub at: Timestamp,
-}
-
-/// Which episodes.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct EpisodeFilter {
-    /// Those at one of these bases; all, also those without a base, if `None`.
-    pub bases: Option<Vec<BaseId>>,
-    /// In one of the phases; any if `None`.
-    pub phase: Option<PhaseFilter>,
-    /// Of exactly this severity; any if `None`.
-    pub severity: Option<Severity>,
-    /// Only those with a smaller number: the last of the page before.
-    pub before: Option<u64>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// Which phases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PhaseFilter {
-    /// Pending or firing.
-    Open,
-    /// Exactly this one.
-    Only(Phase),
-}
 
 /// Writes changes: the episodes as they are now, and a line of the log each. Returns the cursors.
 pub(crate) fn write(

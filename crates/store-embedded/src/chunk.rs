@@ -7,7 +7,7 @@ use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 
 use crate::decimal::Decimals;
 use crate::kept::{Kept, known_code};
-use crate::varint::{Bytes, put, put_runs, put_signed, runs};
+use sitian_registry::bytes::{Bytes, CodecError, open, put, put_runs, put_signed, runs, seal};
 
 /// Most rows of one chunk.
 pub(crate) const ROWS_MAX: usize = 8_192;
@@ -35,19 +35,6 @@ pub(crate) enum Effort {
     Fresh,
     /// Small: it stays.
     Lasting,
-}
-
-/// Why bytes are no chunk or no journal entry.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CodecError {
-    #[error("layout {0} is not known to this version of the program")]
-    Layout(u8),
-    #[error("checksum does not match: the bytes were changed on disk")]
-    Checksum,
-    #[error("{0} column is malformed")]
-    Column(&'static str),
-    #[error("compress a column: {0}")]
-    Compress(String),
 }
 
 /// What is known of a chunk without reading its rows.
@@ -254,23 +241,6 @@ fn fill<T: Number + Default>(bytes: &[u8], n: usize, column: &'static str) -> Re
     let progress = simple_decompress_into(bytes, &mut out).map_err(|_| CodecError::Column(column))?;
     let whole = progress.n_processed == out.len() && progress.finished;
     if whole { Ok(out) } else { Err(CodecError::Column(column)) }
-}
-
-/// Writes the checksum of everything behind it into bytes 1 to 4.
-pub(crate) fn seal(out: &mut [u8]) {
-    let sum = crc32c::crc32c(&out[5..]);
-    out[1..5].copy_from_slice(&sum.to_le_bytes());
-}
-
-/// Checks layout and checksum; which of the layouts it is and what follows are returned.
-pub(crate) fn open<'a>(blob: &'a [u8], layouts: &[u8]) -> Result<(u8, Bytes<'a>), CodecError> {
-    let mut bytes = Bytes(blob);
-    let found = bytes.byte().ok_or(CodecError::Checksum)?;
-    let sum = bytes.take(4).ok_or(CodecError::Checksum)?;
-    if crc32c::crc32c(bytes.0).to_le_bytes() != sum {
-        return Err(CodecError::Checksum);
-    }
-    if layouts.contains(&found) { Ok((found, bytes)) } else { Err(CodecError::Layout(found)) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
+use sitian_registry::RegistryError;
 
 /// Why the store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,16 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
+    }
+}
+
+/// A full disk may have room later; for anything else a person is needed.
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::DiskFull => Self::Later(Box::new(error)),
+            _ => Self::Never(Box::new(error)),
+        }
     }
 }
 

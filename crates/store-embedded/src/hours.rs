@@ -6,10 +6,10 @@ use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 use sitian_model::{Cause, Quality, Timestamp};
 use sitian_series::Window;
 
-use crate::chunk::{CodecError, PLAIN, compress, open, put_sized, seal, sized};
+use crate::chunk::{PLAIN, compress, put_sized, sized};
 use crate::decimal::Decimals;
 use crate::kept::Kept;
-use crate::varint::{Bytes, put, put_runs, put_signed, runs};
+use sitian_registry::bytes::{Bytes, CodecError, open, put, put_runs, put_signed, runs, seal};
 
 mod by_window;
 

@@ -1,9 +1,8 @@
 //! A journal entry: the rows of one commit as bytes, in the order in which they came. Written once, read only when
 //! the store is opened, so it is made to be written fast. The bytes are drawn in the crate page. Knows no database.
 
-use crate::chunk::{CodecError, open, seal};
 use crate::kept::{Kept, known_code};
-use crate::varint::{Bytes, put, put_runs, put_signed, runs};
+use sitian_registry::bytes::{Bytes, CodecError, open, put, put_runs, put_signed, runs, seal};
 
 const LAYOUT: u8 = 2;
 

@@ -104,9 +104,9 @@
 //! costs (8 bits), not what the differences of two of them cost. Chunks and hours of older layouts are read as they are, and
 //! written anew only where compaction joins them.
 //!
-//! Reading order: `transaction`, `store` and `store/seal` (writing); `reader`,
+//! Reading order: `store` and `store/seal` (writing); `reader`,
 //! `reader/windows` and `merge` (reading); `shelf` (tables of chunks), `compaction`, `corrections`; `head`; `chunk`,
-//! `hours`, `journal`, `marks`, `manifest`, `decimal`, `varint` (bytes); `registry`, `alerts` (tables); `schema`, `lock`, `fault`; `examination`,
+//! `hours`, `journal`, `marks`, `decimal` (bytes; more of them in the `registry` room); `registry`, `alerts` (tables); `schema`, `lock`, `fault`; `examination`,
 //! `backup` (for the operator).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -124,7 +124,6 @@ mod hours;
 mod journal;
 mod kept;
 mod lock;
-mod manifest;
 mod marks;
 mod merge;
 mod reader;
@@ -132,16 +131,11 @@ mod registry;
 mod schema;
 mod shelf;
 mod store;
-mod transaction;
-mod varint;
 
-pub use alerts::{EpisodeFilter, LogLine, PhaseFilter};
 pub use backup::{back_up, restore};
 pub use compaction::{Compactor, Progress};
 pub use corrections::{Correction, CorrectionStored};
 pub use examination::{Examination, Finding, examine, repair};
 pub use fault::StoreError;
 pub use reader::Reader;
-pub use registry::{EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
 pub use store::{Extent, SealLimits, Store};
-pub use transaction::{Committed, Transaction};

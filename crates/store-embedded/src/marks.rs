@@ -7,9 +7,8 @@ use rusqlite::{Connection, params};
 use sitian_alert::Mark;
 use sitian_model::{PointNo, Timestamp};
 
-use crate::chunk::{CodecError, open, seal};
 use crate::fault::StoreError;
-use crate::varint::{Bytes, put, put_signed};
+use sitian_registry::bytes::{Bytes, CodecError, open, put, put_signed, seal};
 
 const LAYOUT: u8 = 4;
 

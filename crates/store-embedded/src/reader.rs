@@ -7,16 +7,18 @@ use rusqlite::Connection;
 use sitian_alert::Episode;
 use sitian_ingest::{EpochEntry, Restored, Undated};
 use sitian_model::{EpochNo, GatewayId, PointNo, Row, Span};
+use sitian_registry::{
+    EpisodeFilter, EpochLine, GapStored, IncidentStored, ListFilter, LogLine, QuarantineCounts,
+    QuarantineStored, Registry, RegistryError,
+};
 use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window};
 
-use crate::alerts::{self, EpisodeFilter, LogLine};
+use crate::alerts;
 use crate::corrections::{self, Corrected, CorrectionStored};
 use crate::fault::StoreError;
 use crate::kept::Kept;
 use crate::merge::Merge;
-use crate::registry::{
-    self, EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored,
-};
+use crate::registry;
 use crate::schema;
 use crate::shelf;
 use crate::store::Shared;
@@ -51,118 +53,6 @@ impl Reader {
         Ok(Self::new(Arc::new(Shared::new(path, head))))
     }
 
-    /// Everything that `ingest` needs to continue.
-    ///
-    /// # Errors
-    /// The file is damaged or the disk refuses; so for every method here.
-    pub fn restored(&self) -> Result<Restored, StoreError> {
-        self.with(registry::restored)
-    }
-
-    /// The epoch that every gateway is in, with the manifest in force: the one that was seen live last.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn newest_epochs(&self) -> Result<Vec<EpochEntry>, StoreError> {
-        self.with(registry::epochs)
-    }
-
-    /// One epoch, with its manifest.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn epoch(&self, no: EpochNo) -> Result<Option<EpochEntry>, StoreError> {
-        self.with(|connection| registry::epoch(connection, no))
-    }
-
-    /// The epochs of a gateway in the order in which it was in them, as far as it was seen live; before them the others.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn epoch_lines(&self, gateway: &GatewayId) -> Result<Vec<EpochLine>, StoreError> {
-        self.with(|connection| registry::epoch_lines(connection, gateway))
-    }
-
-    /// Incidents, newest first.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn incidents(&self, filter: &ListFilter) -> Result<Vec<IncidentStored>, StoreError> {
-        self.with(|connection| registry::incidents(connection, filter))
-    }
-
-    /// The readings of a point whose time nobody knows and that may have been taken inside a span, oldest epoch first.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn undated(&self, point: PointNo, span: Span) -> Result<Vec<Undated>, StoreError> {
-        self.with(|connection| registry::undated(connection, point, span))
-    }
-
-    /// Committed gaps, newest first.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn gaps(&self, filter: &ListFilter) -> Result<Vec<GapStored>, StoreError> {
-        self.with(|connection| registry::gaps(connection, filter))
-    }
-
-    /// What is in quarantine, newest first.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn quarantine(&self, filter: &ListFilter) -> Result<Vec<QuarantineStored>, StoreError> {
-        self.with(|connection| registry::quarantine(connection, filter))
-    }
-
-    /// How much is in quarantine; `before` and `limit` of the filter do not count.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn quarantine_counts(&self, filter: &ListFilter) -> Result<QuarantineCounts, StoreError> {
-        self.with(|connection| registry::quarantine_counts(connection, filter))
-    }
-
-    /// The bytes behind one entry of the quarantine.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn quarantine_raw(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|connection| registry::raw(connection, id))
-    }
-
-    /// Episodes, newest first.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn episodes(&self, filter: &EpisodeFilter) -> Result<Vec<Episode>, StoreError> {
-        self.with(|connection| alerts::episodes(connection, filter))
-    }
-
-    /// One episode.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn episode(&self, id: u64) -> Result<Option<Episode>, StoreError> {
-        self.with(|connection| alerts::episode(connection, id))
-    }
-
-    /// The alert log behind a cursor, oldest first, at most `limit` lines.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogLine>, StoreError> {
-        self.with(|connection| alerts::log_after(connection, cursor, limit))
-    }
-
-    /// The cursor of the last line of the alert log; 0 if there is none.
-    ///
-    /// # Errors
-    /// As [`Self::restored`].
-    pub fn alert_log_end(&self) -> Result<u64, StoreError> {
-        self.with(alerts::log_end)
-    }
-
     /// Runs a query on a connection of its own, in one snapshot of the file.
     fn with<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle().pop();
@@ -189,7 +79,7 @@ impl Reader {
     /// Corrections of a point's rows in a span, oldest first, with what the rows said before.
     ///
     /// # Errors
-    /// As [`Self::restored`].
+    /// The file is damaged or the disk refuses.
     pub fn corrections(&self, point: PointNo, span: Span) -> Result<Vec<CorrectionStored>, StoreError> {
         self.with(|connection| corrections::list(connection, point, span.from.0, span.to.0))
     }
@@ -224,6 +114,65 @@ impl Reader {
             merge.drain(&mut each);
             Ok(())
         })
+    }
+}
+
+/// Every question in one snapshot of the file.
+impl Registry for Reader {
+    fn restored(&self) -> Result<Restored, RegistryError> {
+        Ok(self.with(registry::restored)?)
+    }
+
+    fn newest_epochs(&self) -> Result<Vec<EpochEntry>, RegistryError> {
+        Ok(self.with(registry::epochs)?)
+    }
+
+    fn epoch(&self, no: EpochNo) -> Result<Option<EpochEntry>, RegistryError> {
+        Ok(self.with(|connection| registry::epoch(connection, no))?)
+    }
+
+    fn epoch_lines(&self, gateway: &GatewayId) -> Result<Vec<EpochLine>, RegistryError> {
+        Ok(self.with(|connection| registry::epoch_lines(connection, gateway))?)
+    }
+
+    fn incidents(&self, filter: &ListFilter) -> Result<Vec<IncidentStored>, RegistryError> {
+        Ok(self.with(|connection| registry::incidents(connection, filter))?)
+    }
+
+    fn undated(&self, point: PointNo, span: Span) -> Result<Vec<Undated>, RegistryError> {
+        Ok(self.with(|connection| registry::undated(connection, point, span))?)
+    }
+
+    fn gaps(&self, filter: &ListFilter) -> Result<Vec<GapStored>, RegistryError> {
+        Ok(self.with(|connection| registry::gaps(connection, filter))?)
+    }
+
+    fn quarantine(&self, filter: &ListFilter) -> Result<Vec<QuarantineStored>, RegistryError> {
+        Ok(self.with(|connection| registry::quarantine(connection, filter))?)
+    }
+
+    fn quarantine_counts(&self, filter: &ListFilter) -> Result<QuarantineCounts, RegistryError> {
+        Ok(self.with(|connection| registry::quarantine_counts(connection, filter))?)
+    }
+
+    fn quarantine_raw(&self, id: u64) -> Result<Option<Vec<u8>>, RegistryError> {
+        Ok(self.with(|connection| registry::raw(connection, id))?)
+    }
+
+    fn episodes(&self, filter: &EpisodeFilter) -> Result<Vec<Episode>, RegistryError> {
+        Ok(self.with(|connection| alerts::episodes(connection, filter))?)
+    }
+
+    fn episode(&self, id: u64) -> Result<Option<Episode>, RegistryError> {
+        Ok(self.with(|connection| alerts::episode(connection, id))?)
+    }
+
+    fn alert_log_after(&self, cursor: u64, limit: usize) -> Result<Vec<LogLine>, RegistryError> {
+        Ok(self.with(|connection| alerts::log_after(connection, cursor, limit))?)
+    }
+
+    fn alert_log_end(&self) -> Result<u64, RegistryError> {
+        Ok(self.with(alerts::log_end)?)
     }
 }
 

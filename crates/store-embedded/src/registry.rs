@@ -6,14 +6,13 @@ use sitian_ingest::{
     Effect, EpochEntry, EpochState, GapCommitted, Incident, IncidentEnded, PointEntry, Quarantined, Redecoded,
 };
 use sitian_model::{Epoch, GatewayId, Timestamp};
+use sitian_registry::manifest;
 
 use crate::fault::StoreError;
-use crate::manifest;
 
 mod answers;
 mod undated;
 
-pub use answers::{EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
 pub(crate) use answers::{
     epoch, epoch_lines, epochs, gaps, incidents, quarantine, quarantine_counts, raw, restored,
 };

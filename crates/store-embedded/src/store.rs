@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use sitian_alert::Delta;
 use sitian_ingest::Effect;
 use sitian_model::{Mutant, Row};
+use sitian_registry::{Committed, Keep, Registry, RegistryError, Transaction};
 use sitian_series::{Append, AppendError, Refused, Retention};
 
 use crate::compaction::Compactor;
@@ -17,7 +18,6 @@ use crate::kept::Kept;
 use crate::lock::{Lock, beside};
 use crate::marks::Marks;
 use crate::reader::Reader;
-use crate::transaction::{Committed, Transaction};
 use crate::{alerts, journal, marks, registry, schema};
 
 pub(crate) mod load;
@@ -257,6 +257,37 @@ impl Store {
         let chunks: i64 = self.connection.query_row("SELECT count(*) FROM chunk", [], |line| line.get(0))?;
         let (bytes, wal_bytes) = (size(&self.shared.path), size(&beside(&self.shared.path, "-wal")));
         Ok(Extent { bytes, wal_bytes, head_rows, chunks: chunks.cast_unsigned() })
+    }
+}
+
+/// What a file keeps, rows included. A commit that failed has left nothing behind.
+impl Keep for Store {
+    fn commit(&mut self, transaction: &Transaction) -> Result<Committed, RegistryError> {
+        if transaction.is_empty() {
+            return Ok(Committed::default());
+        }
+        Ok(Self::commit(self, transaction)?)
+    }
+
+    fn assure(&mut self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
+    fn alert_memory(&self) -> Result<Delta, RegistryError> {
+        Ok(Self::alert_memory(self)?)
+    }
+
+    fn reader(&self) -> Arc<dyn Registry> {
+        Arc::new(Self::reader(self))
+    }
+
+    fn tidy(&mut self) -> Result<(), RegistryError> {
+        self.maintain()?;
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), RegistryError> {
+        Ok(self.checkpoint()?)
     }
 }
 

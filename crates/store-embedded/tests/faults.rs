@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use sitian_ingest::Effect;
+use sitian_registry::Transaction;
 use sitian_series::contract::{good, span};
 use sitian_series::{RangeQuery, Series};
-use sitian_store_embedded::{Store, StoreError, Transaction};
+use sitian_store_embedded::{Store, StoreError};
 
 fn rows(count: i64) -> Transaction {
     let rows = (0..count).map(|n| good(1, n * 1_000, n as u64, (n * 7_919 % 1_000) as f64 / 10.0));

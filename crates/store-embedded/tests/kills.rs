@@ -10,9 +10,10 @@ use std::process::{Command, Stdio};
 
 use sitian_ingest::Effect;
 use sitian_model::{PointNo, Row, Timestamp};
+use sitian_registry::Transaction;
 use sitian_series::contract::{good, span};
 use sitian_series::{Retention, Series};
-use sitian_store_embedded::{Progress, SealLimits, Store, Transaction, examine};
+use sitian_store_embedded::{Progress, SealLimits, Store, examine};
 
 /// Rows of each point, and how many of them a chunk has before compaction.
 const ROWS: i64 = 1_200;

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use sitian_ingest::{Effect, EpochEntry, EpochState};
 use sitian_model::{Epoch, EpochNo, GatewayId, Manifest, PointNo, Quality, Row, Timestamp};
+use sitian_registry::{Registry, Transaction};
 use sitian_series::contract::span;
 use sitian_series::{RangeQuery, Series};
-use sitian_store_embedded::{SealLimits, Store, Transaction};
+use sitian_store_embedded::{SealLimits, Store};
 
 const POINTS: u32 = 7;
 

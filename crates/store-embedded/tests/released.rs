@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use released::story;
 use sitian_model::{PointNo, Row};
+use sitian_registry::{ListFilter, Registry};
 use sitian_series::contract::{Reference, alike, span};
 use sitian_series::{AggregateQuery, Append, Extras, RangeQuery, Series};
-use sitian_store_embedded::{ListFilter, Store, examine};
+use sitian_store_embedded::{Store, examine};
 
 fn samples() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/store");

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use sitian_ingest::Effect;
 use sitian_model::{PointNo, Timestamp};
+use sitian_registry::Transaction;
 use sitian_series::contract::{good, span};
 use sitian_series::{RangeQuery, Retention, Series};
 use sitian_store_embedded::{
-    Examination, Progress, Reader, Store, StoreError, Transaction, back_up, examine, repair, restore,
+    Examination, Progress, Reader, Store, StoreError, back_up, examine, repair, restore,
 };
 
 fn commit(store: &mut Store, from: i64, to: i64) {

@@ -19,6 +19,7 @@ const STOREYS: &[(u8, &[&str])] = &[
             "tenure",
             "series",
             "alert",
+            "registry",
             "supervision",
         ],
     ),
@@ -41,7 +42,13 @@ const STOREYS: &[(u8, &[&str])] = &[
 ];
 
 /// Arrows between rooms of one storey, as the plan names them.
-const SIBLINGS: &[(&str, &str)] = &[("poll", "profile"), ("dialect", "profile"), ("api", "console")];
+const SIBLINGS: &[(&str, &str)] = &[
+    ("poll", "profile"),
+    ("dialect", "profile"),
+    ("registry", "ingest"),
+    ("registry", "alert"),
+    ("api", "console"),
+];
 
 /// What the pure rooms may lean on: formats and arithmetic, nothing that acts.
 const PURE: &[&str] =

@@ -8,7 +8,8 @@ use sitian_model::{
     Ack, Action, Batch, DeviceId, DeviceInfo, Entry, Epoch, GatewayId, Lane, Manifest, PointInfo, PointKey,
     Quality, Reading, Record, Seq, SpoolState, Timestamp,
 };
-use sitian_store_embedded::{ListFilter, Store};
+use sitian_registry::{ListFilter, Registry};
+use sitian_store_embedded::Store;
 use sitian_tests_system::counted::{GATEWAY, Layout};
 use sitian_tests_system::packets::{Client, Message};
 use sitian_tests_system::tally::{Fault, Harm, times};

@@ -3,7 +3,7 @@
 
 use sitian_ingest::{Form, Retry};
 use sitian_model::{Entry, Timestamp};
-use sitian_store_embedded::{ListFilter, QuarantineStored};
+use sitian_registry::{ListFilter, QuarantineStored};
 use tracing::{debug, info, warn};
 
 use super::Admission;
@@ -38,7 +38,7 @@ impl Admission {
         }
         let before = self.rereading.before;
         let filter = ListFilter { gateways: None, since: None, before, limit: ENTRIES_AT_ONCE };
-        let page = match self.store.reader().quarantine(&filter) {
+        let page = match self.keeper.reader().quarantine(&filter) {
             Ok(page) => page,
             Err(error) => return warn!(%error, "quarantine not read again"),
         };
@@ -63,7 +63,7 @@ impl Admission {
     }
 
     fn reread(&mut self, stored: &QuarantineStored, now: Timestamp) -> Result<(), String> {
-        let raw = self.store.reader().quarantine_raw(stored.id).map_err(|error| error.to_string())?;
+        let raw = self.keeper.reader().quarantine_raw(stored.id).map_err(|error| error.to_string())?;
         let retry = retry(stored, raw.unwrap_or_default())?;
         let decode = |bytes: &[u8]| sitian_wire::decode_record(bytes).map_err(|error| error.to_string());
         self.ingest.handle_retry(&retry, &decode, now)

@@ -10,8 +10,8 @@ use sitian_alert::{Engine, Rules};
 use sitian_api::Live;
 use sitian_ingest::{Ingest, Limits, PointEntry};
 use sitian_model::{PointNo, Span, Timestamp};
+use sitian_registry::{Keep, RegistryError};
 use sitian_series::{AppendError, RangeQuery, Series};
-use sitian_store_embedded::Store;
 use sitian_supervision::Territory;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
@@ -29,7 +29,7 @@ const ASKED_MAX: Duration = Duration::from_secs(60);
 impl Admission {
     /// Reads back what the store holds, so that everything goes on where it was.
     pub fn restore(
-        (store, elsewhere): (Store, Option<Elsewhere>),
+        (keeper, elsewhere): (Box<dyn Keep>, Option<Elsewhere>),
         rules: Arc<Rules>,
         grace: Duration,
         centre: Arc<Centre>,
@@ -38,13 +38,13 @@ impl Admission {
         asks: mpsc::Receiver<Ask>,
     ) -> Result<Self> {
         let territory = centre.territory.clone();
-        let restored = store.reader().restored().context("read back the registry")?;
+        let restored = keeper.reader().restored().context("read back the registry")?;
         let ingest = Ingest::restore(Limits::default(), restored.clone());
-        let engine = engine(&store, &rules, grace, &territory)?;
+        let engine = engine(&*keeper, &rules, grace, &territory)?;
         let mut admission = Self {
             ingest,
             engine,
-            store,
+            keeper,
             elsewhere,
             rules,
             grace,
@@ -60,6 +60,7 @@ impl Admission {
             ending: false,
             call: None,
             patience: PATIENCE_MIN,
+            behind: None,
             resend_at: Timestamp(0),
             rereading: Default::default(),
             complaints: Default::default(),
@@ -71,7 +72,7 @@ impl Admission {
     /// Draws the first picture: registry, newest rows, the last hour, what fires.
     fn paint(&mut self, points: Vec<PointEntry>) -> Result<()> {
         let now = now();
-        let reader = self.store.reader();
+        let reader = self.keeper.reader();
         let epochs = reader.newest_epochs().context("read back the manifests")?;
         points.into_iter().for_each(|entry| self.board().know(entry));
         let span = Span { from: now.plus_ms(-HOUR_MS), to: now.plus_ms(HOUR_MS) };
@@ -100,21 +101,36 @@ impl Admission {
     }
 
     /// The store refused: nothing was acknowledged. Memory goes back to what is stored, and the gateways are asked to send
-    /// again after a while. If the store cannot even be read, the program ends: memory would promise what is not there.
+    /// again after a while.
     pub(super) fn recover(&mut self, refused: &anyhow::Error) {
         error!("failed to commit; nothing was acknowledged, the gateways are asked again: {refused:#}");
         self.board().storage_healthy = false;
         self.replies.clear();
         self.noted.clear();
+        let asked = match refused.downcast_ref() {
+            Some(AppendError::Later { retry_after_ms: Some(ms), .. }) => Duration::from_millis(*ms),
+            _ => Duration::ZERO,
+        };
+        self.behind = Some(asked.min(ASKED_MAX));
+        if matches!(refused.downcast_ref(), Some(RegistryError::Fenced(_))) {
+            self.ending = true;
+        } else {
+            self.catch_up();
+        }
+    }
+
+    /// Reads back what is stored, after a pause. Until that succeeds nothing is admitted; where it never will, the program
+    /// ends: memory would promise what is not there.
+    pub(super) fn catch_up(&mut self) {
         std::thread::park_timeout(PATIENCE_MIN);
         self.patience = (2 * self.patience).min(PATIENCE_MAX);
-        match self.reload() {
+        match self.keeper.assure().map_err(Into::into).and_then(|()| self.reload()) {
             Ok(()) => {
-                let asked = match refused.downcast_ref() {
-                    Some(AppendError::Later { retry_after_ms: Some(ms), .. }) => Duration::from_millis(*ms),
-                    _ => Duration::ZERO,
-                };
-                self.call = Some(self.patience.max(asked.min(ASKED_MAX)));
+                let asked = self.behind.take().unwrap_or_default();
+                self.call = Some(self.patience.max(asked));
+            }
+            Err(error) if error.downcast_ref().is_some_and(RegistryError::passes) => {
+                warn!("the registry does not answer; nothing is admitted until it does: {error:#}");
             }
             Err(error) => {
                 error!("failed to read the store back, ending: {error:#}");
@@ -124,8 +140,8 @@ impl Admission {
     }
 
     fn reload(&mut self) -> Result<()> {
-        let restored = self.store.reader().restored()?;
-        self.engine = engine(&self.store, &self.rules, self.grace, &self.territory)?;
+        let restored = self.keeper.reader().restored()?;
+        self.engine = engine(&*self.keeper, &self.rules, self.grace, &self.territory)?;
         self.fronts = Fronts::restore(&restored.epochs);
         self.ingest.reload(restored);
         self.reread_anew();
@@ -147,10 +163,10 @@ impl Admission {
 }
 
 /// An engine with the memory that the store kept for it. Gateways of the territory are known before they ever speak.
-fn engine(store: &Store, rules: &Arc<Rules>, grace: Duration, territory: &Territory) -> Result<Engine> {
+fn engine(keeper: &dyn Keep, rules: &Arc<Rules>, grace: Duration, territory: &Territory) -> Result<Engine> {
     let settings = AlertSettings { start_grace_ms: grace.as_millis() as i64, ..AlertSettings::default() };
     let mut engine = Engine::new(Rules::clone(rules), settings, now());
-    let memory = store.alert_memory().context("read back the alert engine's memory")?;
+    let memory = keeper.alert_memory().context("read back the alert engine's memory")?;
     let forgotten = engine.restore(&memory.states, &memory.marks, now());
     forgotten.iter().for_each(|key| warn!(key, "alert state not understood, forgotten"));
     for base in territory.nodes() {

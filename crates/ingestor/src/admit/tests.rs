@@ -12,8 +12,9 @@ use sitian_model::{
 };
 use sitian_mqtt::{Link, LinkSettings};
 use sitian_profile::{Catalogue, catalogue_text};
+use sitian_registry::{EpisodeFilter, ListFilter, Registry};
 use sitian_series::{Append, AppendError, Refused};
-use sitian_store_embedded::{EpisodeFilter, ListFilter};
+use sitian_store_embedded::Store;
 use sitian_store_influx::Names;
 use sitian_supervision::territory;
 
@@ -85,7 +86,7 @@ fn start_with(path: &Path, rules: &str, far: Option<&Far>) -> Admission {
         board: RwLock::new(Board::new(&territory)),
         presenter: Presenter::new(Zone::default(), territory.clone(), catalogue, rules.clone()),
         territory,
-        reader: store.reader(),
+        reader: Arc::new(store.reader()),
         series: Arc::new(store.reader()),
         storage: path.to_owned(),
         book: Mutex::new(Book::beside(path).expect("a book")),
@@ -94,8 +95,16 @@ fn start_with(path: &Path, rules: &str, far: Option<&Far>) -> Admission {
     });
     let (link, _) = Link::start(LinkSettings::new("127.0.0.1".to_owned(), 1, "test"));
     let outlet = Outlet::new(link.publisher());
-    Admission::restore((store, elsewhere), rules, Duration::ZERO, centre, outlet, Live::new(), asked)
-        .expect("reads back")
+    Admission::restore(
+        (Box::new(store), elsewhere),
+        rules,
+        Duration::ZERO,
+        centre,
+        outlet,
+        Live::new(),
+        asked,
+    )
+    .expect("reads back")
 }
 
 /// One live record of an epoch: a value for each of its points.
@@ -127,7 +136,7 @@ fn hear(admission: &mut Admission, e: u8, seq: u64, values: &[f64], older: &[u8]
 
 fn episodes(admission: &Admission) -> Vec<(String, Phase)> {
     let all = EpisodeFilter { limit: 100, ..EpisodeFilter::default() };
-    let found = admission.store.reader().episodes(&all).expect("reads");
+    let found = admission.keeper.reader().episodes(&all).expect("reads");
     let subject = |episode: &Episode| match &episode.subject {
         Subject::Point(_, id) => id.key.to_string(),
         Subject::Gateway(id) => id.to_string(),
@@ -153,7 +162,7 @@ async fn a_point_that_its_gateway_no_longer_has_keeps_no_open_episode_however_th
         now = now.plus_ms(1_000);
         admission.ingest.handle_manifest(&gateway(), epoch(2), manifest(&["a"]), now);
         hear(&mut admission, 2, 0, &[20.0], &[1], now);
-        let before = admission.store.reader().alert_log_end().expect("reads");
+        let before = admission.keeper.reader().alert_log_end().expect("reads");
         admission.settle(now);
         if killed {
             drop(admission);
@@ -164,7 +173,7 @@ async fn a_point_that_its_gateway_no_longer_has_keeps_no_open_episode_however_th
             [(a.clone(), Phase::Firing), (b, Phase::Resolved)],
             "killed: {killed}"
         );
-        let told = admission.store.reader().alert_log_after(before, 10).expect("reads");
+        let told = admission.keeper.reader().alert_log_after(before, 10).expect("reads");
         assert_eq!(told.iter().map(|line| line.at).collect::<Vec<_>>(), [now], "killed: {killed}");
         // An old epoch that arrives later brings nothing back.
         now = now.plus_ms(1_000);
@@ -199,7 +208,7 @@ async fn an_episode_that_is_over_can_be_acknowledged_once() {
         admission.settle(now);
         assert_eq!(outcome.await.expect("answered"), expected, "{id} by {by:?}");
     }
-    let episode = admission.store.reader().episode(1).expect("reads").expect("there");
+    let episode = admission.keeper.reader().episode(1).expect("reads").expect("there");
     let noted = episode.acknowledged.expect("somebody knows");
     assert_eq!((noted.by.as_str(), episode.phase), ("Li", Phase::Resolved));
 }
@@ -274,9 +283,8 @@ async fn nothing_is_acknowledged_while_the_engine_is_down_and_nothing_is_lost_or
     assert_eq!(far.values(), [1.0, 2.0, 3.0, 4.0].map(Some));
 
     drop(admission);
-    let admission = start_beside(&path, Some(&far));
-    assert_eq!(committed(&admission), 2, "the watermark is in the file");
-    let extent = admission.store.extent().expect("reads");
+    assert_eq!(committed(&start_beside(&path, Some(&far))), 2, "the watermark is in the file");
+    let extent = Store::open(&path).expect("opens").extent().expect("reads");
     assert_eq!((extent.head_rows, extent.chunks), (0, 0), "the readings are not");
 }
 
@@ -304,11 +312,11 @@ async fn a_reading_that_the_engine_refuses_is_kept_in_quarantine_and_holds_nothi
     admission.settle(now);
     assert_eq!((committed(&admission), far.values()), (1, vec![Some(1.0), Some(2.0)]));
     let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
-    let held = admission.store.reader().quarantine(&all).expect("reads");
+    let held = admission.keeper.reader().quarantine(&all).expect("reads");
     assert_eq!(held.len(), 1);
     assert_eq!(held[0].range, Some((epoch(1), 0, 1)));
     assert!(held[0].reason.contains("too much"), "{}", held[0].reason);
-    let raw = admission.store.reader().quarantine_raw(held[0].id).expect("reads").expect("there");
+    let raw = admission.keeper.reader().quarantine_raw(held[0].id).expect("reads").expect("there");
     let text = String::from_utf8(raw).expect("text");
     assert!(text.contains("\"point\":\"gw-1/soil-1/b\"") && text.contains("\"value\":5000.0"), "{text}");
     let shown = admission.board().points.values().filter(|point| point.latest.is_some()).count();
@@ -326,7 +334,7 @@ async fn records_that_the_engine_refuses_one_after_the_other_share_an_entry_of_t
     }
     admission.settle(now);
     assert_eq!((committed(&admission), far.values()), (4, [1.0, 2.0, 3.0, 4.0].map(Some).to_vec()));
-    let reader = admission.store.reader();
+    let reader = admission.keeper.reader();
     let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
     let mut held = reader.quarantine(&all).expect("reads");
     held.sort_by_key(|entry| entry.id);

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use sitian_api::BackendError;
 use sitian_model::{GatewayId, PointNo, Span, Timestamp};
+use sitian_registry::EpochLine;
 use sitian_series::window;
-use sitian_store_embedded::EpochLine;
 
 use crate::backend::{Centre, unavailable};
 

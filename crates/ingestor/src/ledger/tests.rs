@@ -10,7 +10,8 @@ use sitian_ingest::{
 };
 use sitian_model::{DeviceId, DeviceInfo, GapReason, Manifest, PointId, PointInfo, PointKey, Row, Seq};
 use sitian_profile::{Catalogue, catalogue_text};
-use sitian_store_embedded::{Store, Transaction};
+use sitian_registry::{Registry, Transaction};
+use sitian_store_embedded::Store;
 use sitian_supervision::{Territory, territory};
 use tokio::sync::mpsc;
 
@@ -181,7 +182,7 @@ impl World {
             board: RwLock::new(board),
             presenter: Presenter::new(Zone::default(), territory.clone(), catalogue, rules),
             territory,
-            reader: store.reader(),
+            reader: Arc::new(store.reader()),
             series: Arc::new(store.reader()),
             storage: path.to_owned(),
             book: Mutex::new(Book::beside(path).expect("a book")),

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use sitian_ingest::Effect;
 use sitian_model::{PointNo, Timestamp};
+use sitian_registry::Transaction;
 use sitian_series::contract::span;
 use sitian_series::{AggregateQuery, Extras, Retention, Series};
-use sitian_store_embedded::{Compactor, Progress, Store, Transaction, examine};
+use sitian_store_embedded::{Compactor, Progress, Store, examine};
 
 use super::Outcome;
 use super::field::{Field, INTERVAL_MS, START_MS, WALK, Walk};

@@ -4,9 +4,9 @@ use sitian_model::{Cause, Quality, Timestamp};
 use sitian_series::Window;
 
 use super::{HOUR_MS, set};
-use crate::chunk::{CodecError, PLAIN};
+use crate::chunk::PLAIN;
 use crate::decimal::Decimals;
-use crate::varint::Bytes;
+use sitian_registry::bytes::{Bytes, CodecError};
 
 pub(super) const LAYOUT: u8 = 5;
 

@@ -3,119 +3,28 @@
 use rusqlite::{Connection, OptionalExtension, Row as Line};
 use sitian_ingest::{
     EpochEntry, EpochState, Form, GapCommitted, Incident, IncidentKind, PointEntry, Restored, RestoredEpoch,
-    Taken,
 };
 use sitian_model::{
-    DeviceId, DeviceInfo, Epoch, EpochNo, Gap, GapReason, GatewayId, PointId, PointInfo, PointKey, PointNo,
-    Seq, Span, Timestamp,
+    DeviceId, DeviceInfo, EpochNo, Gap, GapReason, GatewayId, PointId, PointInfo, PointKey, PointNo, Span,
+    Timestamp,
+};
+use sitian_registry::{
+    EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored, manifest,
 };
 
 use super::undated::of_epoch;
 use super::{gateway, label, seq, time};
 use crate::fault::StoreError;
-use crate::manifest;
 
-/// Which incidents, gaps or entries of the quarantine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListFilter {
-    /// Of these gateways; of all if `None`.
-    pub gateways: Option<Vec<GatewayId>>,
-    /// Noticed, by the server's clock, at this moment or later; whenever if `None`.
-    pub since: Option<Timestamp>,
-    /// Only those with a smaller id: the last of the page before.
-    pub before: Option<u64>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl ListFilter {
-    /// Values of the parameters that every list has: id below, noticed since, gateways, at most.
-    fn values(&self) -> (i64, i64, Option<String>, i64) {
-        let list = |gateways: &Vec<GatewayId>| {
-            // Ids need no escaping: their alphabet has neither quotes nor backslashes.
-            let ids: Vec<String> = gateways.iter().map(|id| format!("\"{id}\"")).collect();
-            format!("[{}]", ids.join(","))
-        };
-        let since = self.since.map_or(i64::MIN, |at| at.0);
-        (clamp(self.before), since, self.gateways.as_ref().map(list), clamp(Some(self.limit as u64)))
-    }
-}
-
-/// A committed gap, with the names that people know.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GapStored {
-    /// Strictly increasing; continue a list behind it.
-    pub id: u64,
-    /// Whose readings are missing.
-    pub gateway: GatewayId,
-    /// What is missing and since when that is known.
-    pub committed: GapCommitted,
-}
-
-/// An incident with its number.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IncidentStored {
-    /// Strictly increasing; continue a list behind it.
-    pub id: u64,
-    /// What happened.
-    pub incident: Incident,
-    /// When it was over, by the server's clock; `None` while it lasts, and for what has no end.
-    pub ended_at: Option<Timestamp>,
-    /// How many readings of unknown time it speaks of, all that have come so far, and when they were taken.
-    pub undated: Option<(u64, Taken)>,
-}
-
-/// One set of bytes in quarantine, without the bytes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QuarantineStored {
-    /// Strictly increasing; asks for the bytes.
-    pub id: u64,
-    /// Where they came from.
-    pub gateway: GatewayId,
-    /// What they stand for: epoch, first, one past the last.
-    pub range: Option<(Epoch, Seq, Seq)>,
-    /// One record or a whole message.
-    pub form: Form,
-    /// Why.
-    pub reason: String,
-    /// How many bytes.
-    pub bytes: u64,
-    /// When they arrived, by the server's clock.
-    pub at: Timestamp,
-    /// When they were understood after all and their readings stored; the bytes are gone since.
-    pub redecoded_at: Option<Timestamp>,
-    /// How many readings that gave.
-    pub readings: Option<u64>,
-}
-
-/// One epoch of a gateway, without its manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochLine {
-    /// Its number; asks for the manifest.
-    pub no: EpochNo,
-    /// Its label.
-    pub epoch: Epoch,
-    /// When its manifest came, by the server's clock.
-    pub at: Timestamp,
-    /// Epochs of a gateway with equal manifests have equal numbers here.
-    pub manifest: i64,
-    /// As in its watermark.
-    pub committed: Seq,
-    /// As in its watermark.
-    pub live_rank: u32,
-    /// As in its watermark.
-    pub newest_at: Option<Timestamp>,
-}
-
-/// What the quarantine holds, all in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QuarantineCounts {
-    /// Entries that wait to be understood, copies of a second writer included.
-    pub waiting: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Entries whose readings are stored by now.
-    pub redecoded: u64,
+/// Values of the parameters that every list has: id below, noticed since, gateways, at most.
+fn values(filter: &ListFilter) -> (i64, i64, Option<String>, i64) {
+    let list = |gateways: &Vec<GatewayId>| {
+        // Ids need no escaping: their alphabet has neither quotes nor backslashes.
+        let ids: Vec<String> = gateways.iter().map(|id| format!("\"{id}\"")).collect();
+        format!("[{}]", ids.join(","))
+    };
+    let since = filter.since.map_or(i64::MIN, |at| at.0);
+    (clamp(filter.before), since, filter.gateways.as_ref().map(list), clamp(Some(filter.limit as u64)))
 }
 
 /// Everything that `ingest` needs to continue.
@@ -224,7 +133,7 @@ pub(crate) fn incidents(
          JOIN gateway g ON g.no = i.gateway WHERE i.id < ?1 AND i.at_ms >= ?2
          AND (?3 IS NULL OR g.id IN (SELECT value FROM json_each(?3))) ORDER BY i.id DESC LIMIT ?4",
     )?;
-    let mut lines = statement.query(filter.values())?;
+    let mut lines = statement.query(values(filter))?;
     let mut found = Vec::new();
     while let Some(line) = lines.next()? {
         let word: String = line.get(1)?;
@@ -256,7 +165,7 @@ pub(crate) fn gaps(connection: &Connection, filter: &ListFilter) -> Result<Vec<G
          JOIN epoch e ON e.no = x.epoch JOIN gateway g ON g.no = e.gateway WHERE x.id < ?1 AND x.at_ms >= ?2
          AND (?3 IS NULL OR g.id IN (SELECT value FROM json_each(?3))) ORDER BY x.id DESC LIMIT ?4",
     )?;
-    let mut lines = statement.query(filter.values())?;
+    let mut lines = statement.query(values(filter))?;
     let mut found = Vec::new();
     while let Some(line) = lines.next()? {
         let word: String = line.get(5)?;
@@ -290,7 +199,7 @@ pub(crate) fn quarantine(
          JOIN gateway g ON g.no = q.gateway WHERE q.id < ?1 AND q.at_ms >= ?2
          AND (?3 IS NULL OR g.id IN (SELECT value FROM json_each(?3))) ORDER BY q.id DESC LIMIT ?4",
     )?;
-    let mut lines = statement.query(filter.values())?;
+    let mut lines = statement.query(values(filter))?;
     let mut found = Vec::new();
     while let Some(line) = lines.next()? {
         let seqs = seq(line, 3)?.zip(seq(line, 4)?);
@@ -318,7 +227,7 @@ pub(crate) fn quarantine_counts(
     connection: &Connection,
     filter: &ListFilter,
 ) -> Result<QuarantineCounts, StoreError> {
-    let (_, since, gateways, _) = filter.values();
+    let (_, since, gateways, _) = values(filter);
     let mut statement = connection.prepare_cached(
         "SELECT count(*) FILTER (WHERE q.redecoded_ms IS NULL), coalesce(sum(length(q.raw)), 0), count(q.redecoded_ms)
          FROM quarantine q JOIN gateway g ON g.no = q.gateway

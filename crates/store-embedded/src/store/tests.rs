@@ -6,7 +6,8 @@ use sitian_series::contract::{good, span};
 use sitian_series::{RangeQuery, Series};
 
 use super::{SealLimits, Store};
-use crate::{StoreError, Transaction};
+use crate::StoreError;
+use sitian_registry::Transaction;
 
 fn rows(from: i64, count: i64) -> Transaction {
     let rows = (from..from + count).map(|n| good(1, n * 1_000, n as u64, n as f64 / 7.0));

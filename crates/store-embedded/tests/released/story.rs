@@ -4,7 +4,8 @@ use sitian_ingest::{Effect, EpochEntry, EpochState, Form, GapCommitted, Quaranti
 use sitian_model::{
     Cause, Epoch, EpochNo, Gap, GapReason, GatewayId, Manifest, PointNo, Quality, Row, Timestamp,
 };
-use sitian_store_embedded::{Store, StoreError, Transaction};
+use sitian_registry::Transaction;
+use sitian_store_embedded::{Store, StoreError};
 
 /// The points that have rows.
 pub const POINTS: u32 = 3;

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use sitian_model::{Cause, PointNo, Row, Span};
-use sitian_series::Series;
 use sitian_wire::{encode_batch, encode_record};
 
 use super::*;
@@ -200,13 +199,14 @@ impl History {
         self.admission().handle_timers(now);
         self.told.push(Told::Time(now));
         self.admission().settle(now);
-        let reader = self.admission().store.reader();
+        let reader = self.admission().keeper.reader();
+        let series = self.admission().centre.series.clone();
         let mut rows = Vec::new();
         let epochs = reader.restored().expect("reads").epochs;
         let number = |no| epochs.iter().find(|known| known.state.no == no).map(|known| known.epoch.0[0]);
         for point in 0..POINTS.len() as u32 {
             let all = Span { from: Timestamp(0), to: Timestamp(i64::MAX) };
-            reader
+            series
                 .walk(PointNo(point), all, &mut |row| {
                     if !self.known.contains(&(row.epoch.0, row.seq)) {
                         rows.push(*row);
@@ -335,7 +335,7 @@ async fn the_alert_log_is_a_fold_over_what_is_stored_whenever_the_centre_died_an
         let folder = tempfile::tempdir().expect("a folder");
         let mut history = History::new(seed, folder.path());
         history.run();
-        let reader = history.admission().store.reader();
+        let reader = history.admission().keeper.reader();
         let stored = reader.alert_log_after(0, 100_000).expect("reads");
         let wanted = history.fold();
         for (n, (line, wanted)) in stored.iter().zip(&wanted).enumerate() {

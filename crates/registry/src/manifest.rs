@@ -1,15 +1,14 @@
-//! The bytes of a manifest and of lists of point numbers, as the `epoch` and `manifest` tables hold them. Knows no
+//! The bytes of a manifest and of lists of point numbers, as tables of epochs and manifests hold them. Knows no
 //! database.
 
 use sitian_model::{DeviceId, DeviceInfo, GatewayId, Manifest, PointInfo, PointKey, PointNo};
 
-use crate::chunk::{CodecError, open, seal};
-use crate::varint::{Bytes, put, put_signed};
+use crate::bytes::{Bytes, CodecError, open, put, put_signed, seal};
 
 const LAYOUT: u8 = 3;
 
 /// The bytes of a manifest, without its gateway: equal manifests have equal bytes.
-pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
+pub fn encode(manifest: &Manifest) -> Vec<u8> {
     let mut out = vec![LAYOUT, 0, 0, 0, 0];
     put_text(&mut out, &manifest.software);
     put(&mut out, manifest.devices.len() as u64);
@@ -31,7 +30,10 @@ pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
 }
 
 /// The manifest of these bytes.
-pub(crate) fn decode(blob: &[u8], gateway: GatewayId) -> Result<Manifest, CodecError> {
+///
+/// # Errors
+/// They are none.
+pub fn decode(blob: &[u8], gateway: GatewayId) -> Result<Manifest, CodecError> {
     let (_, mut bytes) = open(blob, &[LAYOUT])?;
     let software = text(&mut bytes).ok_or(CodecError::Column("software"))?;
     let devices = list(&mut bytes, device).ok_or(CodecError::Column("device"))?;
@@ -40,7 +42,7 @@ pub(crate) fn decode(blob: &[u8], gateway: GatewayId) -> Result<Manifest, CodecE
 }
 
 /// The bytes of point numbers.
-pub(crate) fn encode_points(points: &[PointNo]) -> Vec<u8> {
+pub fn encode_points(points: &[PointNo]) -> Vec<u8> {
     let mut out = vec![LAYOUT, 0, 0, 0, 0];
     put(&mut out, points.len() as u64);
     let mut last = 0;
@@ -53,7 +55,10 @@ pub(crate) fn encode_points(points: &[PointNo]) -> Vec<u8> {
 }
 
 /// The point numbers of these bytes.
-pub(crate) fn decode_points(blob: &[u8]) -> Result<Vec<PointNo>, CodecError> {
+///
+/// # Errors
+/// They are none.
+pub fn decode_points(blob: &[u8]) -> Result<Vec<PointNo>, CodecError> {
     let (_, mut bytes) = open(blob, &[LAYOUT])?;
     let mut last = 0i64;
     let next = |bytes: &mut Bytes<'_>| {

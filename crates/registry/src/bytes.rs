@@ -1,7 +1,32 @@
-//! Numbers of one to ten bytes, seven bits each, lowest first; signed ones zigzag. Knows no rows.
+//! Blobs that open with their layout and a checksum, and the numbers in them: one to ten bytes, seven bits each, lowest first;
+//! signed ones zigzag. Knows no rows.
+//!
+//! ```text
+//!  0        1            5
+//!  ├────────┼────────────┼───────────────
+//!  │ layout │ CRC-32C LE │ body
+//!  │  1 B   │ of body    │
+//! ```
+
+/// Why bytes are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// A newer program has written them.
+    #[error("layout {0} is not known to this version of the program")]
+    Layout(u8),
+    /// They are not what was written.
+    #[error("checksum does not match: the bytes were changed on disk")]
+    Checksum,
+    /// The checksum holds and they make no sense nevertheless.
+    #[error("{0} column is malformed")]
+    Column(&'static str),
+    /// A compressor refused.
+    #[error("compress a column: {0}")]
+    Compress(String),
+}
 
 /// Appends an unsigned number.
-pub(crate) fn put(out: &mut Vec<u8>, mut n: u64) {
+pub fn put(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -10,28 +35,31 @@ pub(crate) fn put(out: &mut Vec<u8>, mut n: u64) {
 }
 
 /// Appends a signed number.
-pub(crate) fn put_signed(out: &mut Vec<u8>, n: i64) {
+pub fn put_signed(out: &mut Vec<u8>, n: i64) {
     put(out, (n.cast_unsigned() << 1) ^ (n >> 63).cast_unsigned());
 }
 
 /// Reads what was put, front to back. Every method answers `None` where the bytes end or make no sense.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
+pub struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    pub(crate) fn byte(&mut self) -> Option<u8> {
+    /// One byte.
+    pub fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
     }
 
-    pub(crate) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+    /// So many bytes.
+    pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
         Some(taken)
     }
 
-    pub(crate) fn number(&mut self) -> Option<u64> {
+    /// An unsigned number.
+    pub fn number(&mut self) -> Option<u64> {
         let mut n = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -47,19 +75,20 @@ impl<'a> Bytes<'a> {
         None
     }
 
-    pub(crate) fn signed(&mut self) -> Option<i64> {
+    /// A signed number.
+    pub fn signed(&mut self) -> Option<i64> {
         let n = self.number()?;
         Some((n >> 1).cast_signed() ^ -(n & 1).cast_signed())
     }
 
     /// A number that must be at most `max`, as a length.
-    pub(crate) fn length(&mut self, max: usize) -> Option<usize> {
+    pub fn length(&mut self, max: usize) -> Option<usize> {
         usize::try_from(self.number()?).ok().filter(|n| *n <= max)
     }
 }
 
 /// Appends equal neighbours as runs: how many runs, then each value (by `put_one`) with its length.
-pub(crate) fn put_runs<T: PartialEq + Copy>(
+pub fn put_runs<T: PartialEq + Copy>(
     out: &mut Vec<u8>,
     values: impl Iterator<Item = T> + Clone,
     mut put_one: impl FnMut(&mut Vec<u8>, T),
@@ -79,7 +108,7 @@ pub(crate) fn put_runs<T: PartialEq + Copy>(
 }
 
 /// Reads runs back into `n` values; `None` unless they make exactly `n`.
-pub(crate) fn runs<'a, T: Copy>(
+pub fn runs<'a, T: Copy>(
     bytes: &mut Bytes<'a>,
     n: usize,
     mut one: impl FnMut(&mut Bytes<'a>) -> Option<T>,
@@ -92,6 +121,26 @@ pub(crate) fn runs<'a, T: Copy>(
         values.resize(values.len() + length, value);
     }
     (values.len() == n).then_some(values)
+}
+
+/// Writes the checksum of everything behind it into bytes 1 to 4.
+pub fn seal(out: &mut [u8]) {
+    let sum = crc32c::crc32c(&out[5..]);
+    out[1..5].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Checks layout and checksum; which of the layouts it is and what follows are returned.
+///
+/// # Errors
+/// It is of another layout, or the bytes are not what was sealed.
+pub fn open<'a>(blob: &'a [u8], layouts: &[u8]) -> Result<(u8, Bytes<'a>), CodecError> {
+    let mut bytes = Bytes(blob);
+    let found = bytes.byte().ok_or(CodecError::Checksum)?;
+    let sum = bytes.take(4).ok_or(CodecError::Checksum)?;
+    if crc32c::crc32c(bytes.0).to_le_bytes() != sum {
+        return Err(CodecError::Checksum);
+    }
+    if layouts.contains(&found) { Ok((found, bytes)) } else { Err(CodecError::Layout(found)) }
 }
 
 #[cfg(test)]
