@@ -309,7 +309,7 @@ impl Engine {
             self.timer_of.remove(&timer);
             match timer {
                 Timer::Silence(key) => self.review_silence(key, now),
-                Timer::History(key) => self.review_history(key, now),
+                Timer::History(key) => self.review_history(key, due),
             }
         }
     }

@@ -240,6 +240,35 @@ fn late_readings_write_history_and_never_page() {
 }
 
 #[test]
+fn history_that_ends_in_one_moment_is_numbered_alike_with_and_without_a_restart() {
+    let second =
+        WatchedPoint { point: PointNo(8), id: PointId::parse("gw-1/water-2/water_ec").unwrap(), ..watched() };
+    let told = |restarts: bool| {
+        let mut engine = engine(FROST, Timestamp(0));
+        let register = |engine: &mut Engine| {
+            engine.register(watched(), Timestamp(0));
+            engine.register(second.clone(), Timestamp(0));
+        };
+        register(&mut engine);
+        // The first point begins earlier, and is heard of later: its five minutes of patience end last.
+        for (at, now, point) in [(10, 9000, 7), (10, 9010, 8), (20, 9100, 7)] {
+            let row = Row { point: PointNo(point), ..row(Timestamp(at * 1000), "1") };
+            engine.observe(&row, Timestamp(now * 1000));
+        }
+        if restarts {
+            engine = restart(FROST, &engine, Timestamp(9_200_000));
+            register(&mut engine);
+        }
+        engine.handle_timeout(Timestamp(9_500_000));
+        let changes = std::iter::from_fn(|| engine.poll_change());
+        changes.map(|change| (change.episode.id, change.episode.subject)).collect::<Vec<_>>()
+    };
+    let subject = |point: WatchedPoint| sitian_alert::Subject::Point(point.point, point.id);
+    let expected = [(1, subject(second.clone())), (2, subject(watched()))];
+    assert_eq!((told(false), told(true)), (expected.to_vec(), expected.to_vec()));
+}
+
+#[test]
 fn a_reading_without_an_honest_date_is_not_judged_and_does_not_move_time() {
     check(FROST, "10=1~ 999999=1@20 30=1", &["fired yellow 30/30/-"]);
 }

@@ -98,11 +98,13 @@ impl Engine {
         }
     }
 
-    /// Closes history that nobody continues.
-    pub(super) fn review_history(&mut self, key: LaneKey, now: Timestamp) {
+    /// Closes history that nobody has continued until `timer_due`. One that was looked at too early waits its
+    /// turn even if its time has come too: what ends in one moment ends in the order of its last readings, which a
+    /// restart keeps, and not of its timers, which it forgets.
+    pub(super) fn review_history(&mut self, key: LaneKey, timer_due: Timestamp) {
         let Some(lane) = self.lanes.get(&key) else { return };
         let due = lane.heard_at.plus_ms(self.settings.history_idle_ms);
-        if due <= now {
+        if due <= timer_due {
             self.close_history(key);
         } else {
             self.schedule(Timer::History(key), due);
