@@ -34,8 +34,7 @@ impl<D: Disk> Spool<D> {
     /// and without the next one the epoch would end too early for whoever recovers it.
     fn trim(&mut self) {
         let before = self.keep_from_ms();
-        let mut whole = self.segments.iter().rev().filter(|(_, s)| s.opens_whole).map(|(n, _)| *n);
-        let marks_from = whole.nth(MARKED_SEGMENTS - 1).unwrap_or(0);
+        let marks_from = self.marked().nth(MARKED_SEGMENTS - 1).unwrap_or(0);
         let mut until = i64::MAX;
         let mut segments = Vec::with_capacity(self.segments.len());
         for (number, segment) in self.segments.iter().rev() {
@@ -54,6 +53,12 @@ impl<D: Disk> Spool<D> {
                 break;
             }
         }
+    }
+
+    /// The segments whose marks recovery relies on, newest first.
+    fn marked(&self) -> impl Iterator<Item = u64> {
+        let whole = self.segments.iter().rev().filter(|(_, s)| s.opens_whole).map(|(n, _)| *n);
+        whole.take(MARKED_SEGMENTS)
     }
 
     /// What is older may be forgotten once it is acknowledged.
@@ -156,7 +161,7 @@ impl<D: Disk> Spool<D> {
             return;
         }
         let len = self.segment_bytes_next();
-        match self.create_segment_file(len, 0) {
+        match self.create_spare(len) {
             Ok(number) => (self.spare, self.spare_faults) = (Some((number, len)), 0),
             Err(_) => {
                 self.spare_commits_to_skip = 4 << self.spare_faults.min(4);
@@ -165,16 +170,28 @@ impl<D: Disk> Spool<D> {
         }
     }
 
-    /// Creates a zeroed segment file; makes room under the quota, and a little when the disk is full: if that is not
-    /// enough, others take what is freed, and there is no point in giving them everything. What is evicted for it must be
-    /// noted durably first, and that takes an open segment: to get one, the quota may be exceeded by `excess` bytes for
-    /// as long as a commit takes.
-    pub(crate) fn create_segment_file(&mut self, len: u64, excess: u64) -> Result<u64, DiskFault> {
-        while self.bytes() + len > self.bytes_max() + excess {
+    fn create_spare(&mut self, len: u64) -> Result<u64, DiskFault> {
+        while self.bytes() + len > self.bytes_max() {
             if !self.make_room() {
                 return Err(DiskFault::Full);
             }
         }
+        self.create_segment_file(len)
+    }
+
+    /// A new file for the segment that is to be written now. What is evicted for it must be noted durably first, and that
+    /// takes an open segment: until the commit that opens it is over, and [`Spool::reserve_spare`] has made room, the quota
+    /// may be exceeded by a segment; by more only if nothing may go without a note: a quota that has become smaller, or
+    /// power cuts in one such commit after the other, must not keep a gateway from accepting.
+    pub(crate) fn create_segment(&mut self, len: u64) -> Result<u64, DiskFault> {
+        let most = self.bytes_max() + self.limits.segment_bytes;
+        while self.bytes() + len > most && self.make_room() {}
+        self.create_segment_file(len)
+    }
+
+    /// Creates a zeroed segment file. Makes a little room when the disk is full: if that is not enough, others take what is
+    /// freed, and there is no point in giving them everything.
+    fn create_segment_file(&mut self, len: u64) -> Result<u64, DiskFault> {
         let mut tries_left = 2;
         loop {
             let number = self.number_next;
@@ -190,8 +207,8 @@ impl<D: Disk> Spool<D> {
         }
     }
 
-    /// Removes one file: one that cannot be read, else the oldest acknowledged segment, else the oldest of all, which
-    /// then becomes a gap. False if there is nothing that may go.
+    /// Removes one file: one that cannot be read, else the oldest segment that is acknowledged or already told as a gap,
+    /// else the oldest of all, which then becomes a gap. False if there is nothing that may go.
     fn make_room(&mut self) -> bool {
         if let Some((name, _)) = self.unreadable.first() {
             let gone = self.disk.remove(name).is_ok();
@@ -200,45 +217,63 @@ impl<D: Disk> Spool<D> {
             }
             return gone;
         }
-        let open = self.current;
-        let removable = || self.segments.iter().filter(|(n, _)| Some(**n) != open);
-        let acked = removable().find(|(_, s)| self.is_acked(s)).map(|(n, _)| *n);
-        if let Some(number) = acked {
+        let kept: Vec<u64> = self.marked().chain(self.current).collect();
+        let removable = || self.segments.iter().filter(|(n, _)| !kept.contains(n));
+        let first = |may: &dyn Fn(&Segment) -> bool| removable().find(|(_, s)| may(s)).map(|(n, _)| *n);
+        if let Some(number) = first(&|s| self.is_acked(s)) {
             return self.remove_acked(number);
         }
-        let Some(number) = removable().map(|(n, _)| *n).next() else { return false };
-        self.evict(number)
+        first(&|s| self.is_told(s)).or(first(&|_| true)).is_some_and(|number| self.evict(number))
+    }
+
+    /// True if a gap that is noted durably stands for all that is unacknowledged in this segment: a power cut has brought
+    /// it back.
+    fn is_told(&self, segment: &Segment) -> bool {
+        let gap = self.stream(segment.epoch).filter(|s| s.evicted_noted).and_then(|s| s.evicted);
+        gap.is_some_and(|gap| gap.first <= segment.first && segment.end <= gap.last + 1)
     }
 
     /// Removes a segment that is not acknowledged, once the gap is durably noted.
     fn evict(&mut self, number: u64) -> bool {
         let Some(segment) = self.segments.get(&number).cloned() else { return false };
+        if Mutant::EvictedWithoutGap.lives() {
+            return self.remove_segment(number);
+        }
+        if !self.is_told(&segment) && !self.note_gap(number, &segment) {
+            return false;
+        }
+        let Some(stream) = self.stream_mut(segment.epoch) else { return false };
+        // What an older segment holds may not have been counted although something behind it was.
+        let counted = if stream.damage_counted < segment.end { stream.damage_counted } else { 0 };
+        stream.damage_counted = stream.damage_counted.max(segment.end);
+        self.lost += segment.end.saturating_sub(counted.max(segment.first).max(stream.acked));
+        let gone = self.remove_segment(number);
+        self.forget_empty_streams();
+        gone
+    }
+
+    /// Makes it durable that everything up to the end of this segment is a gap. False if it cannot be noted now.
+    fn note_gap(&mut self, number: u64, segment: &Segment) -> bool {
         let Some(stream) = self.stream(segment.epoch) else { return false };
         // Whatever lies between the acked records and this segment went before it.
         let first = stream.acked;
-        let unacked = first.max(segment.first)..segment.end;
         let before = stream.evicted.filter(|e| e.last >= first);
-        let scanned = scan(&mut self.disk, number, &segment, unacked.clone(), true).unwrap_or_default();
+        let unacked = first.max(segment.first)..segment.end;
+        let scanned = scan(&mut self.disk, number, segment, unacked, true).unwrap_or_default();
         let span = match (before.and_then(|e| e.span), scanned.span) {
             (Some(a), Some(b)) => Some(Span { from: a.from.min(b.from), to: a.to.max(b.to) }),
             (a, b) => a.or(b),
         };
-        let evicted = Evicted { first, last: segment.end.saturating_sub(1), span, chain: segment.chain_end };
-        let Evicted { first, last, span, chain } = evicted;
-        if Mutant::EvictedWithoutGap.lives() {
-            return self.remove_segment(number);
-        }
+        // A segment that a power cut has brought back is older than what the gap already stands for.
+        let wider = before.filter(|e| e.last >= segment.end);
+        let (last, chain) =
+            wider.map_or((segment.end.saturating_sub(1), segment.chain_end), |e| (e.last, e.chain));
         if !self.write_marks(&[Mark::Gap { epoch: segment.epoch, first, last, span, chain }]) {
             return false;
         }
         let Some(stream) = self.stream_mut(segment.epoch) else { return false };
-        let counted = unacked.start.max(stream.damage_counted);
-        stream.damage_counted = stream.damage_counted.max(segment.end);
-        (stream.evicted, stream.evicted_noted) = (Some(evicted), true);
-        self.lost += segment.end.saturating_sub(counted);
-        let gone = self.remove_segment(number);
-        self.forget_empty_streams();
-        gone
+        (stream.evicted, stream.evicted_noted) = (Some(Evicted { first, last, span, chain }), true);
+        true
     }
 
     /// The gap that stands for everything from `from` up to `to`, which no segment holds any more.

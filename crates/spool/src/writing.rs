@@ -220,7 +220,7 @@ impl<D: Disk> Spool<D> {
             None => {}
         }
         let len = self.segment_bytes_next();
-        Ok((self.create_segment_file(len, self.limits.segment_bytes)?, len))
+        Ok((self.create_segment(len)?, len))
     }
 
     /// The smallest segment that this process may begin now: its manifest, the marks and the largest record fit.

@@ -439,6 +439,93 @@ fn a_roll_over_on_a_full_disk_takes_the_spare_and_never_fails() {
     assert_eq!((missing(&all, GapReason::Evicted), end(&all, 0)), (spool.state().lost, seq));
 }
 
+/// The disk as a process leaves it that dies between taking its spare and making the next.
+fn without_spare(spool: Spool<MemoryDisk>) -> MemoryDisk {
+    let mut disk = spool.into_disk().process_death();
+    let (_, spare) = disk.files.pop_last().unwrap();
+    assert!(spare.view.iter().all(|byte| *byte == 0));
+    disk
+}
+
+#[test]
+fn a_spool_far_over_its_quota_accepts_at_once_and_tells_what_it_gave_up_for_it() {
+    // The quota was made smaller while the centre was away; power cuts amid one eviction after the other do the same.
+    let mut spool = fresh(small());
+    fill(&mut spool, 0..400);
+    let limits = Limits { bytes_max: 64 * 1024, ..small() };
+    let mut spool = Spool::open(without_spare(spool), limits, epoch(2)).0;
+    assert!(spool.state().bytes > 2 * limits.bytes_max);
+    fill(&mut spool, 0..30);
+    let state = spool.state();
+    assert!(state.healthy && state.bytes <= limits.bytes_max, "{state:?}");
+    for _ in 0..2 {
+        let (records, found) = gaps(&drain(&mut spool, epoch(1), 0));
+        let [Gap { first: 0, last, reason: GapReason::Evicted, span: Some(_) }] = found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!((last + 1 + records as u64, state.lost), (400, last + 1));
+        spool = reopen(spool, limits, 3);
+    }
+    assert_eq!(end(&drain(&mut spool, epoch(2), 0), 0), 30);
+}
+
+#[test]
+fn a_segment_that_a_power_cut_brings_back_does_not_make_a_told_gap_smaller() {
+    let limits = Limits { bytes_max: 64 * 1024, ..small() };
+    let mut spool = fresh(limits);
+    fill(&mut spool, 0..60);
+    let disk = spool.into_disk();
+    let (name, oldest) =
+        disk.files.first_key_value().map(|(name, file)| (name.clone(), file.clone())).unwrap();
+    let mut spool = Spool::open(disk.process_death(), limits, epoch(2)).0;
+    spool.seal(epoch(2));
+    fill(&mut spool, 0..300);
+    let told = gaps(&drain(&mut spool, epoch(1), 0));
+    assert!(matches!(told.1[..], [Gap { first: 0, last: 59, .. }]), "{told:?}");
+    let mut disk = spool.into_disk();
+    disk.files.insert(name, oldest);
+    let mut spool = Spool::open(disk.process_death(), limits, epoch(3)).0;
+    fill(&mut spool, 0..60);
+    for start in 4..6 {
+        assert_eq!(gaps(&drain(&mut spool, epoch(1), 0)), told);
+        spool = reopen(spool, limits, start);
+        fill(&mut spool, 0..60);
+    }
+}
+
+#[test]
+fn a_start_on_a_full_card_removes_nothing_that_carries_the_marks() {
+    // Somewhere among these the last of the first epoch gives way to the third, and only the newest segments say so.
+    for backlog in (100..300).step_by(10) {
+        let limits = Limits { bytes_max: 96 * 1024, keep_behind_ms: 10_000, ..small() };
+        let mut spool = fresh(limits);
+        fill(&mut spool, 0..30);
+        spool.seal(epoch(2));
+        fill(&mut spool, 0..backlog);
+        spool.seal(epoch(3));
+        fill(&mut spool, 0..80);
+        // Only the newest segments are acknowledged, which trimming an older one of them notes durably.
+        spool.release(epoch(3), 80);
+        let told = |spool: &mut Spool<MemoryDisk>| missing(&drain(spool, epoch(1), 0), GapReason::Evicted);
+        let before = told(&mut spool);
+        let mut disk = without_spare(spool);
+        // With a smaller quota these would go first; the power goes off before a new segment repeats their marks.
+        let limits = Limits { bytes_max: 4 * 8 * 1024, ..limits };
+        for process in 4..8 {
+            let mut spool = Spool::open(disk, limits, epoch(process)).0;
+            append(&mut spool, 0);
+            let disk_now = spool.disk_mut();
+            disk_now.faults.power_off_at = Some(disk_now.calls + 3);
+            let _ = spool.commit();
+            disk = spool.into_disk();
+            disk.removed.clear();
+            disk = disk.power_cut(&mut fastrand::Rng::with_seed(u64::from(process)));
+        }
+        let mut spool = Spool::open(disk, limits, epoch(8)).0;
+        assert!(told(&mut spool) >= before, "{before} records were forgotten without a word, {backlog}");
+    }
+}
+
 #[test]
 fn nothing_is_evicted_whose_gap_cannot_be_noted_durably() {
     let mut disk = MemoryDisk::default();
