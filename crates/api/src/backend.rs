@@ -1,8 +1,8 @@
 //! What the API asks of the program around it. Everything else in this room is HTTP.
 
+use sitian_export::Format;
 use sitian_model::{PointId, Span, Timestamp};
 use sitian_series::Extras;
-use sitian_series::export::Format;
 
 use crate::view::{
     Aggregates, Alert, BasePage, Command, Gap, Health, Incident, KnownGateways, Latest, Ledger, Measurement,
@@ -147,13 +147,13 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Aggregates, BackendError>;
     /// The readings that a picture of so many columns shows; at most [`sitian_series::outline::COLUMNS_MAX`] columns.
     fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError>;
-    /// Hands every reading of a span as text to `out`, a piece at a time, until it says stop by returning false.
+    /// Hands every reading of a span as a file to `out`, a piece at a time, until it says stop by returning false.
     fn export(
         &self,
         id: &PointId,
         span: Span,
         format: Format,
-        out: &mut dyn FnMut(String) -> bool,
+        out: &mut (dyn FnMut(Vec<u8>) -> bool + Send),
     ) -> Result<(), BackendError>;
     /// What was due, what is there and why the rest is not: [`BackendError::TooWide`] if that is too much to count.
     fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError>;

@@ -1,4 +1,4 @@
-//! Readings as text for other programs, streamed: memory does not grow with the span, and a caller that leaves ends the
+//! Readings as files for other programs, streamed: memory does not grow with the span, and a caller that leaves ends the
 //! work.
 
 use axum::body::{Body, Bytes};
@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use sitian_series::export::Format;
+use sitian_export::Format;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,16 +32,19 @@ pub struct ExportParams {
     /// RFC 3339 with offset, itself excluded; now if absent.
     #[param(example = "2026-05-05T00:00:00+08:00")]
     to: Option<String>,
-    /// `csv` (RFC 4180, with a line of names) or `jsonl` (one JSON object a line); `csv` if absent.
+    /// `csv` (RFC 4180, with a line of names), `jsonl` (one JSON object a line) or `parquet` (Apache Parquet: times in UTC
+    /// milliseconds, what the point measures in the footer); `csv` if absent.
     format: Option<String>,
 }
 
-/// Every stored reading of one point as text.
+/// Every stored reading of one point as a file.
 ///
-/// An answer that breaks off without its last chunk is not complete: the store became unavailable on the way.
+/// Memory does not grow with the span. An answer that breaks off without its last chunk is not complete: the store became
+/// unavailable on the way.
 #[utoipa::path(get, path = "/api/v1/points/{gateway}/{device}/{key}/export", tag = "points",
     params(("gateway" = String, Path), ("device" = String, Path), ("key" = String, Path), ExportParams), responses(
-    (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))),
+    (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"),
+        (Vec<u8> = "application/vnd.apache.parquet"))),
     (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
 pub async fn export(
     State(app): State<App>,
@@ -51,25 +54,18 @@ pub async fn export(
     let (from, to) = (params.from.as_deref(), params.to.as_deref());
     let span = span_as_asked(from, to, app.backend().now(), DAY_MS, AGGREGATES_SPAN_MS_MAX)?;
     let format = Format::parse(params.format.as_deref().unwrap_or("csv"))
-        .ok_or_else(|| Problem::invalid("format must be csv or jsonl"))?;
+        .ok_or_else(|| Problem::invalid(format!("format must be {}", Format::WORDS)))?;
     let point = id.clone();
     app.ask(move |backend| backend.point(&point)).await?;
     let name = format!("{}-{}-{}", id.gateway, id.device, id.key);
-    let (media, ending) = match format {
-        Format::Csv => ("text/csv; charset=utf-8", "csv"),
-        Format::JsonLines => ("application/x-ndjson", "jsonl"),
-    };
     let (pieces, out) = mpsc::channel::<Result<Bytes, BrokenOff>>(QUEUE);
     let work = async move {
         let last = pieces.clone();
         let done = app
             .ask_expensive(move |backend| {
                 // Waits while the caller is slow; an error means that it has left.
-                let mut send = |text: String| pieces.blocking_send(Ok(Bytes::from(text))).is_ok();
-                if send(format.heading().to_owned()) {
-                    backend.export(&id, span, format, &mut send)?;
-                }
-                Ok(())
+                let mut send = |piece: Vec<u8>| pieces.blocking_send(Ok(Bytes::from(piece))).is_ok();
+                backend.export(&id, span, format, &mut send)
             })
             .await;
         if done.is_err() {
@@ -81,8 +77,8 @@ pub async fn export(
     let filled =
         ReceiverStream::new(out).filter(|piece| piece.as_ref().map_or(true, |bytes| !bytes.is_empty()));
     let heading = [
-        (CONTENT_TYPE, media.to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{ending}\"")),
+        (CONTENT_TYPE, format.media_type().to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{}\"", format.word())),
     ];
     Ok((heading, Body::from_stream(filled)).into_response())
 }

@@ -51,6 +51,11 @@ impl Presenter {
         Self { zone, territory, catalogue, rules }
     }
 
+    /// The zone of all times.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
     /// A moment.
     pub fn time(&self, at: Timestamp) -> Time {
         self.zone.show(at)

@@ -1,6 +1,7 @@
 //! What the API asks for, fetched from the picture and the store. Nothing is decided here.
 
-use std::collections::HashMap;
+pub mod export;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -14,12 +15,12 @@ use sitian_api::{
     AlertsQuery, Backend, BackendError, GatewayFacts, IncidentsQuery, LedgerQuery, LogEntry, PhaseFilter,
     PointFacts, Presenter, QuarantineFacts, ReadingsQuery,
 };
-use sitian_model::{BaseId, EpochNo, GatewayId, PointId, PointNo, Span, Timestamp};
+use sitian_export::Format;
+use sitian_model::{BaseId, GatewayId, PointId, PointNo, Span, Timestamp};
 use sitian_registry::{
     EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, QuarantineCounts, QuarantineStored,
     Registry, RegistryError,
 };
-use sitian_series::export::{self, Format};
 use sitian_series::{self as series, AggregateQuery, Extras, OutlineQuery};
 use sitian_supervision::{Level, Territory};
 use tokio::sync::{mpsc, oneshot};
@@ -31,9 +32,6 @@ use crate::ledger::Promise;
 use crate::link::Outlet;
 use crate::readings::Answers;
 use crate::undated;
-
-/// Bytes of text that an export hands over at once.
-const EXPORT_BYTES: usize = 64 * 1024;
 
 /// The centre as the API sees it.
 pub struct Centre {
@@ -268,27 +266,9 @@ impl Backend for Centre {
         id: &PointId,
         span: Span,
         format: Format,
-        out: &mut dyn FnMut(String) -> bool,
+        out: &mut (dyn FnMut(Vec<u8>) -> bool + Send),
     ) -> Result<(), BackendError> {
-        let promise = self.promise(id)?;
-        let (name, unit, epochs) = {
-            let board = self.board();
-            let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
-            let epochs: HashMap<EpochNo, String> =
-                board.epochs.iter().map(|(no, epoch)| (*no, epoch.to_string())).collect();
-            (id.to_string(), point.entry.info.unit.clone(), epochs)
-        };
-        let time = |at| self.presenter.time(at).0;
-        let mut text = String::new();
-        self.series.walk(promise.no, span, &mut |row| {
-            let epoch = epochs.get(&row.epoch).map_or("", String::as_str);
-            let label = export::Label { point: &name, unit: &unit, epoch };
-            // A string takes everything.
-            let _ = export::put(&mut text, format, label, row, &time);
-            text.len() < EXPORT_BYTES || out(std::mem::take(&mut text))
-        })?;
-        out(text);
-        Ok(())
+        self.export_point(self.promise(id)?.no, span, format, out)
     }
 
     fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError> {

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use sitian_export::{Format, Label, text};
 use sitian_ingest::{Effect, EpochEntry, Form, PointEntry, Quarantined, Restored};
 use sitian_model::{Epoch, EpochNo, PointId, PointNo, Row, Timestamp};
 use sitian_registry::{Registry, Transaction};
-use sitian_series::export::{self, Format};
 use sitian_series::{Append, AppendError, Refused, Series};
 use sitian_store_embedded::{Reader, Store};
 use sitian_store_influx::{Access, Names, Patience, Tags, Victoria};
@@ -208,19 +208,19 @@ impl Elsewhere {
     fn quarantined(&self, run: &[(Row, String)], now: Timestamp) -> Option<Effect> {
         let ((first, why), (last, _)) = (run.first()?, run.last()?);
         let (epoch, (id, _)) = (self.epochs.get(&first.epoch)?, self.points.get(&first.point)?);
-        let (mut text, epoch_text) = (String::new(), epoch.to_string());
+        let (mut lines, epoch_text) = (String::new(), epoch.to_string());
         for (row, _) in run {
             let Some((id, unit)) = self.points.get(&row.point) else { continue };
-            let label = export::Label { point: &id.to_string(), unit, epoch: &epoch_text };
+            let label = Label { point: &id.to_string(), unit, epoch: &epoch_text, corrected: false };
             // A string takes everything.
-            let _ = export::put(&mut text, Format::JsonLines, label, row, &|at| at.0.to_string());
+            let _ = text::put(&mut lines, Format::JsonLines, label, row, &|at| at.0.to_string());
         }
         Some(Effect::Quarantine(Quarantined {
             gateway: id.gateway.clone(),
             range: Some((*epoch, first.seq, last.seq + 1)),
             form: Form::Record,
             reason: format!("the engine refuses readings: {why}"),
-            raw: text.into_bytes(),
+            raw: lines.into_bytes(),
             at: now,
         }))
     }

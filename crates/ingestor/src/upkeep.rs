@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use sitian_api::Zone;
+use sitian_export::{Export as Writing, Format};
 use sitian_model::{Span, Timestamp};
 use sitian_registry::Registry;
-use sitian_series::{Series, export};
+use sitian_series::Series;
 use sitian_settings::Faults;
 use sitian_store_embedded::{Examination, Reader, back_up, examine, repair, restore};
 
 use crate::admit::now;
+use crate::backend::export;
 use crate::parts::Parts;
 use crate::readings;
 use crate::settings::Source;
@@ -30,7 +32,7 @@ pub enum Task {
     Verify(Verify),
     /// Say what is wrong with the store, and with --repair mend what can be mended.
     Doctor(Doctor),
-    /// Write readings as CSV or JSON lines, also while the store is in use.
+    /// Write readings as CSV, JSON lines or Parquet, also while the store is in use.
     Export(Export),
 }
 
@@ -84,7 +86,7 @@ pub struct Doctor {
     repair: bool,
 }
 
-/// Writes readings as text.
+/// Writes readings as a file.
 #[derive(Args)]
 pub struct Export {
     #[command(flatten)]
@@ -95,9 +97,9 @@ pub struct Export {
     /// Until when, itself excluded; everything if absent.
     #[arg(long, value_parser = moment)]
     to: Option<Timestamp>,
-    /// csv or jsonl.
+    /// csv, jsonl or parquet.
     #[arg(long, default_value = "csv", value_parser = format)]
-    format: export::Format,
+    format: Format,
     /// Where to; the standard output if absent.
     #[arg(long, short)]
     output: Option<PathBuf>,
@@ -109,8 +111,8 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     sitian_api::moment(text).ok_or_else(|| "write it as 2026-05-04T00:00:00+08:00".to_owned())
 }
 
-fn format(word: &str) -> Result<export::Format, String> {
-    export::Format::parse(word).ok_or_else(|| "csv or jsonl".to_owned())
+fn format(word: &str) -> Result<Format, String> {
+    Format::parse(word).ok_or_else(|| Format::WORDS.to_owned())
 }
 
 fn parts(source: &Source) -> Result<Parts> {
@@ -188,11 +190,10 @@ impl Export {
         match &self.output {
             Some(path) => {
                 let file = File::create_new(path).with_context(|| format!("make {}", path.display()))?;
-                let mut out = BufWriter::new(file);
-                self.write(&reader, &*series, &parts.zone, &mut out)?;
-                out.into_inner()?.sync_all().with_context(|| format!("write {}", path.display()))
+                self.write(&reader, &*series, &parts.zone, BufWriter::new(&file))?;
+                file.sync_all().with_context(|| format!("write {}", path.display()))
             }
-            None => self.write(&reader, &*series, &parts.zone, &mut BufWriter::new(std::io::stdout().lock())),
+            None => self.write(&reader, &*series, &parts.zone, BufWriter::new(std::io::stdout())),
         }
     }
 
@@ -201,11 +202,11 @@ impl Export {
         registry: &dyn Registry,
         series: &dyn Series,
         zone: &Zone,
-        out: &mut impl Write,
+        out: impl Write + Send,
     ) -> Result<()> {
         let restored = registry.restored()?;
         let epochs: HashMap<_, _> =
-            restored.epochs.iter().map(|epoch| (epoch.state.no, epoch.epoch.to_string())).collect();
+            restored.epochs.iter().map(|epoch| (epoch.state.no, epoch.epoch)).collect();
         let wanted = |id: &str| {
             self.points.is_empty()
                 || self.points.iter().any(|p| id == p || (p.ends_with('/') && id.starts_with(p.as_str())))
@@ -220,25 +221,15 @@ impl Export {
             from: self.from.unwrap_or(Timestamp(i64::MIN)),
             to: self.to.unwrap_or(Timestamp(i64::MAX)),
         };
-        out.write_all(self.format.heading().as_bytes())?;
         let time = |at| zone.show(at).0;
+        let mut writing = Writing::begin(out, self.format, export::notes(&points, span, zone), &time)?;
+        let sources = export::Sources { series, epochs: &epochs };
         for point in points {
-            let id = point.id.to_string();
-            let (mut line, mut written) = (String::new(), Ok(()));
-            series.walk(point.no, span, &mut |row| {
-                let epoch = epochs.get(&row.epoch).map_or("", String::as_str);
-                let label = export::Label { point: &id, unit: &point.info.unit, epoch };
-                line.clear();
-                written = export::put(&mut line, self.format, label, row, &time)
-                    .map_err(std::io::Error::other)
-                    .and_then(|()| out.write_all(line.as_bytes()));
-                written.is_ok()
-            })?;
-            match written {
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written.context("write the readings")?,
+            if !sources.write(point, span, &mut writing).context("write the readings")? {
+                return Ok(());
             }
         }
-        Ok(out.flush()?)
+        export::still_read(writing.finish().map(drop)).context("write the readings")?;
+        Ok(())
     }
 }

@@ -3,13 +3,14 @@
 //! Everything that crosses a wall between two rooms is spelled here, once. The room knows no sockets, files, clocks
 //! or formats; it does nothing beyond construction and display.
 //!
-//! Reading order: [`id`] (who and where), [`time`] (when), [`quality`] (how good), [`reading`] (what),
+//! Reading order: [`id`] (who and where), [`time`] (when), [`quality`] (how good), [`reading`] (what), [`correction`] (what instead),
 //! [`batch`] (what travels), [`severity`] (how bad), [`slot`] (how the work is shared), [`fault`] (what is wrong with a
 //! configuration text), [`mutant`] (mistakes that the tests must catch; in no product).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
+pub mod correction;
 pub mod fault;
 pub mod id;
 pub mod mutant;
@@ -20,6 +21,7 @@ pub mod slot;
 pub mod time;
 
 pub use batch::{Ack, Action, Batch, Clock, Entry, Epoch, Gap, GapReason, Held, Lane, Seq, SpoolState};
+pub use correction::{Correction, CorrectionStored};
 pub use fault::ConfigFault;
 pub use id::{BaseId, DeviceId, GatewayId, IdError, PointId, PointKey};
 pub use mutant::Mutant;

@@ -21,12 +21,11 @@
 //! The room knows no files, sockets, clocks, threads or storage engines.
 //!
 //! Reading order: [`append`] (writing), [`query`] (questions and answers), [`window`] (aggregation), [`outline`]
-//! (pictures), [`retention`] (how long what is kept), [`export`] (texts for other programs), [`missing`] (why a
-//! reading is not there), [`contract`] (what every engine must do).
+//! (pictures), [`retention`] (how long what is kept), [`missing`] (why a reading is not there), [`contract`] (what every
+//! engine must do).
 
 pub mod append;
 pub mod contract;
-pub mod export;
 pub mod missing;
 pub mod outline;
 pub mod query;

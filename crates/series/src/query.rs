@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sitian_model::{EpochNo, PointNo, Row, Seq, Span, Timestamp};
+use sitian_model::{CorrectionStored, EpochNo, PointNo, Row, Seq, Span, Timestamp};
 
 use crate::outline::{Outline, OutlineQuery};
 use crate::window::{AggregateQuery, Window, WindowFold};
@@ -76,6 +76,16 @@ pub trait Series {
             true
         })?;
         Ok(outline.finish())
+    }
+
+    /// Corrections of a point's rows in a span, in the order in which they were made, with what the rows said before. An
+    /// engine that keeps no corrections has none.
+    ///
+    /// # Errors
+    /// The engine cannot answer.
+    fn corrections(&self, point: PointNo, span: Span) -> Result<Vec<CorrectionStored>, SeriesError> {
+        let _ = (point, span);
+        Ok(Vec::new())
     }
 }
 

@@ -2,37 +2,13 @@
 //! same transaction; the history stays as long as the row.
 
 use rusqlite::{Connection, Transaction as Sql, TransactionBehavior, params};
-use sitian_model::{PointNo, Row, Timestamp};
+use sitian_model::{Correction, CorrectionStored, PointNo, Timestamp};
 
 use crate::chunk::{self, Effort};
 use crate::fault::StoreError;
 use crate::kept::{Kept, known_code};
 use crate::shelf::{self, Prepared};
 use crate::store::Store;
-
-/// A new value for a stored row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Correction {
-    /// The row as it should be; its point, time and label name the one that is there.
-    pub row: Row,
-    /// Who says so.
-    pub by: String,
-    /// Why.
-    pub note: String,
-    /// When that was said.
-    pub at: Timestamp,
-}
-
-/// A correction that was made.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CorrectionStored {
-    /// Its number; later ones have higher numbers.
-    pub id: u64,
-    /// What was said.
-    pub correction: Correction,
-    /// What the row said before.
-    pub before: Row,
-}
 
 /// The corrections in force for a part of a point: later copies of a row do not undo them.
 #[derive(Debug, Default)]

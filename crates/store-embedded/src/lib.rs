@@ -134,7 +134,6 @@ mod store;
 
 pub use backup::{back_up, restore};
 pub use compaction::{Compactor, Progress};
-pub use corrections::{Correction, CorrectionStored};
 pub use examination::{Examination, Finding, examine, repair};
 pub use fault::StoreError;
 pub use reader::Reader;

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use rusqlite::Connection;
 use sitian_alert::Episode;
 use sitian_ingest::{EpochEntry, Restored, Undated};
-use sitian_model::{EpochNo, GatewayId, PointNo, Row, Span};
+use sitian_model::{CorrectionStored, EpochNo, GatewayId, PointNo, Row, Span};
 use sitian_registry::{
     EpisodeFilter, EpochLine, GapStored, IncidentStored, ListFilter, LogLine, QuarantineCounts,
     QuarantineStored, Registry, RegistryError,
@@ -14,7 +14,7 @@ use sitian_registry::{
 use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window};
 
 use crate::alerts;
-use crate::corrections::{self, Corrected, CorrectionStored};
+use crate::corrections::{self, Corrected};
 use crate::fault::StoreError;
 use crate::kept::Kept;
 use crate::merge::Merge;
@@ -74,14 +74,6 @@ impl Reader {
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Corrections of a point's rows in a span, oldest first, with what the rows said before.
-    ///
-    /// # Errors
-    /// The file is damaged or the disk refuses.
-    pub fn corrections(&self, point: PointNo, span: Span) -> Result<Vec<CorrectionStored>, StoreError> {
-        self.with(|connection| corrections::list(connection, point, span.from.0, span.to.0))
     }
 
     /// Hands the rows of a point inside a span to `each`, in order and each once, until it says stop by returning
@@ -204,6 +196,10 @@ impl Series for Reader {
         each: &mut dyn FnMut(&Row) -> bool,
     ) -> Result<(), SeriesError> {
         self.rows(point, span, |row| each(&row.row(point))).map_err(engine)
+    }
+
+    fn corrections(&self, point: PointNo, span: Span) -> Result<Vec<CorrectionStored>, SeriesError> {
+        self.with(|connection| corrections::list(connection, point, span.from.0, span.to.0)).map_err(engine)
     }
 
     fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {

@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 use sitian_ingest::Effect;
+use sitian_model::Correction;
 use sitian_model::{Cause, EpochNo, PointNo, Quality, Row, Timestamp};
 use sitian_registry::Transaction;
 use sitian_series::contract::{Reference, alike, span};
 use sitian_series::{AggregateQuery, Append, Extras, RangeQuery, Retention, Series};
-use sitian_store_embedded::{Correction, Progress, SealLimits, Store};
+use sitian_store_embedded::{Progress, SealLimits, Store};
 
 #[derive(Debug, Clone)]
 enum Step {

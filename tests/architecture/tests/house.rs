@@ -18,6 +18,7 @@ const STOREYS: &[(u8, &[&str])] = &[
             "ingest",
             "tenure",
             "series",
+            "export",
             "alert",
             "registry",
             "supervision",
@@ -52,7 +53,7 @@ const SIBLINGS: &[(&str, &str)] = &[
 
 /// What the pure rooms may lean on: formats and arithmetic, nothing that acts.
 const PURE: &[&str] =
-    &["bytes", "crc32c", "prost", "prost-build", "protox", "serde", "thiserror", "toml", "zstd"];
+    &["bytes", "crc32c", "parquet", "prost", "prost-build", "protox", "serde", "thiserror", "toml", "zstd"];
 
 /// Foreign things that exactly one room may name.
 const FOREIGN: &[(&str, &str)] = &[
@@ -66,6 +67,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("utoipa", "api"),
     ("rust-embed", "console"),
     ("tracing-subscriber", "telemetry"),
+    ("parquet", "export"),
     ("prost", "wire"),
     ("zstd", "wire"),
 ];

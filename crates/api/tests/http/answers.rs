@@ -206,11 +206,17 @@ async fn every_answer_carries_the_protecting_headers() {
 }
 
 #[tokio::test]
-async fn an_export_is_text_whole_and_named() {
+async fn an_export_is_a_file_whole_and_named() {
     let served = served().await;
     let span = "from=2026-05-04T06:29:57%2B08:00";
     for (asked, media, ending, first) in [
-        ("", "text/csv; charset=utf-8", "csv", "point,at,value,unit,quality,cause,epoch,seq\r"),
+        ("", "text/csv; charset=utf-8", "csv", "gw-1/soil-1/soil_moisture Csv 1777847397000"),
+        (
+            "&format=parquet",
+            "application/vnd.apache.parquet",
+            "parquet",
+            "gw-1/soil-1/soil_moisture Parquet 1777847397000",
+        ),
         (
             "&format=jsonl",
             "application/x-ndjson",

@@ -10,9 +10,9 @@ use sitian_api::backend::{
 };
 use sitian_api::view::*;
 use sitian_api::{Live, Settings, Zone};
+use sitian_export::Format;
 use sitian_model::{PointId, Span, Timestamp};
 use sitian_series::Extras;
-use sitian_series::export::Format;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -382,13 +382,13 @@ impl Backend for World {
         id: &PointId,
         span: Span,
         format: Format,
-        out: &mut dyn FnMut(String) -> bool,
+        out: &mut (dyn FnMut(Vec<u8>) -> bool + Send),
     ) -> Result<(), BackendError> {
         let point = point(id)?;
         let mut at = span.from;
         while at < span.to {
             self.exported.fetch_add(1, Ordering::SeqCst);
-            if !out(format!("{} {format:?} {}\n", point.id, at.0)) {
+            if !out(format!("{} {format:?} {}\n", point.id, at.0).into_bytes()) {
                 return Ok(());
             }
             at = at.plus_ms(1000);

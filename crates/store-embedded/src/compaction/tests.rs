@@ -7,7 +7,8 @@ use sitian_series::{AggregateQuery, Extras, QueryFault, RangeQuery, Retention, S
 
 use super::{Compactor, Progress};
 use crate::shelf::{self, Chunk};
-use crate::{Correction, SealLimits, Store};
+use crate::{SealLimits, Store};
+use sitian_model::Correction;
 use sitian_registry::Transaction;
 
 const DAY_MS: i64 = 86_400_000;

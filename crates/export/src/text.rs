@@ -1,50 +1,21 @@
-//! Rows as text for other programs: comma-separated values (RFC 4180) and JSON lines. It does not know where the text
-//! goes, nor how a moment is written: that is an argument.
+//! Rows as text: comma-separated values (RFC 4180) and JSON lines. It does not know where the text goes, nor how a moment is
+//! written: that is an argument.
 
 use std::fmt::{self, Write};
 
 use sitian_model::{Row, Timestamp};
 
-/// A way to write rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One line of names, then one line a row, ended by CR and LF.
-    Csv,
-    /// One JSON object a line.
-    JsonLines,
-}
+use crate::{Format, Label};
 
-impl Format {
-    /// Reads `csv` or `jsonl`.
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "csv" => Some(Self::Csv),
-            "jsonl" => Some(Self::JsonLines),
-            _ => None,
-        }
-    }
-
-    /// What stands before the first row.
-    pub fn heading(self) -> &'static str {
-        match self {
-            Self::Csv => "point,at,value,unit,quality,cause,epoch,seq\r\n",
-            Self::JsonLines => "",
-        }
+/// What stands before the first row.
+pub fn heading(format: Format) -> &'static str {
+    match format {
+        Format::Csv => "point,at,value,unit,quality,cause,epoch,seq,corrected\r\n",
+        Format::JsonLines | Format::Parquet => "",
     }
 }
 
-/// What a row does not say itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Label<'a> {
-    /// `gateway/device/key`.
-    pub point: &'a str,
-    /// Unit symbol.
-    pub unit: &'a str,
-    /// The row's epoch in words; may be empty.
-    pub epoch: &'a str,
-}
-
-/// Appends a row. Values are written so that they read back to the bit; a row without a value has an empty one, and its
+/// Appends a row; nothing if the format is no text. Values are written so that they read back to the bit; a row without a value has an empty one, and its
 /// cause beside it.
 ///
 /// # Errors
@@ -60,11 +31,13 @@ pub fn put(
     let cause = row.quality.cause().map(sitian_model::Cause::word);
     let value = row.value.map(|value| format!("{value:?}"));
     match format {
+        Format::Parquet => Ok(()),
         Format::Csv => {
             cell(out, label.point)?;
             write!(out, ",{at},{},", value.unwrap_or_default())?;
             cell(out, label.unit)?;
-            write!(out, ",{quality},{},{},{}\r\n", cause.unwrap_or_default(), label.epoch, row.seq)
+            let cause = cause.unwrap_or_default();
+            write!(out, ",{quality},{cause},{},{},{}\r\n", label.epoch, row.seq, label.corrected)
         }
         Format::JsonLines => {
             out.write_str("{\"point\":")?;
@@ -76,7 +49,8 @@ pub fn put(
                 Some(cause) => write!(out, "\"{cause}\"")?,
                 None => out.write_str("null")?,
             }
-            writeln!(out, ",\"epoch\":\"{}\",\"seq\":{}}}", label.epoch, row.seq)
+            write!(out, ",\"epoch\":\"{}\",\"seq\":{}", label.epoch, row.seq)?;
+            writeln!(out, ",\"corrected\":{}}}", label.corrected)
         }
     }
 }
@@ -103,40 +77,42 @@ fn text(out: &mut impl Write, text: &str) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use sitian_model::Cause;
+    use sitian_model::{Cause, EpochNo, PointNo, Quality};
 
     use super::*;
-    use crate::contract::{bad, good};
 
     #[test]
     fn rows_become_lines_that_other_programs_read() {
-        let soil = Label { point: "gw-1/soil-1/soil_moisture", unit: "%", epoch: "07ab" };
-        let odd = Label { point: "a,\"b\"", unit: "µS/cm", epoch: "" };
+        let soil = Label { point: "gw-1/soil-1/soil_moisture", unit: "%", epoch: "07ab", corrected: true };
+        let odd = Label { point: "a,\"b\"", unit: "µS/cm", epoch: "", corrected: false };
         let time = |at: Timestamp| format!("t{}", at.0);
         let check = |format, label, row: &Row, expected: &str| {
             let mut text = String::new();
-            put(&mut text, format, label, row, &time).expect("a string takes all");
+            put(&mut text, format, label, row, &time).unwrap();
             assert_eq!(text, expected);
         };
-        let (value, silent) = (good(1, 5, 9, 0.1 + 0.2), bad(1, 6, 10, Cause::Timeout));
+        let (point, at, epoch) = (PointNo(1), Timestamp(5), EpochNo(1));
+        let value = Row { point, at, value: Some(0.1 + 0.2), quality: Quality::Good, epoch, seq: 9 };
+        let silent =
+            Row { value: None, quality: Quality::Bad(Cause::Timeout), at: Timestamp(6), seq: 10, ..value };
         use Format::{Csv, JsonLines};
-        check(Csv, soil, &value, "gw-1/soil-1/soil_moisture,t5,0.30000000000000004,%,good,,07ab,9\r\n");
-        check(Csv, odd, &silent, "\"a,\"\"b\"\"\",t6,,µS/cm,bad,timeout,,10\r\n");
+        check(Csv, soil, &value, "gw-1/soil-1/soil_moisture,t5,0.30000000000000004,%,good,,07ab,9,true\r\n");
+        check(Csv, odd, &silent, "\"a,\"\"b\"\"\",t6,,µS/cm,bad,timeout,,10,false\r\n");
         check(
             JsonLines,
             soil,
             &value,
             "{\"point\":\"gw-1/soil-1/soil_moisture\",\"at\":\"t5\",\"value\":0.30000000000000004,\"unit\":\"%\",\
-             \"quality\":\"good\",\"cause\":null,\"epoch\":\"07ab\",\"seq\":9}\n",
+             \"quality\":\"good\",\"cause\":null,\"epoch\":\"07ab\",\"seq\":9,\"corrected\":true}\n",
         );
         check(
             JsonLines,
             odd,
             &silent,
             "{\"point\":\"a,\\\"b\\\"\",\"at\":\"t6\",\"value\":null,\"unit\":\"µS/cm\",\"quality\":\"bad\",\
-             \"cause\":\"timeout\",\"epoch\":\"\",\"seq\":10}\n",
+             \"cause\":\"timeout\",\"epoch\":\"\",\"seq\":10,\"corrected\":false}\n",
         );
-        assert_eq!(Csv.heading().trim_end().split(',').count(), 8, "a name for every cell");
+        assert_eq!(heading(Csv).trim_end().split(',').count(), 9, "a name for every cell");
         assert_eq!((Format::parse("jsonl"), Format::parse("xml")), (Some(JsonLines), None));
     }
 }
