@@ -28,4 +28,4 @@ pub mod saved;
 pub use engine::{Engine, PointLimit, Settings, WatchedPoint};
 pub use episode::{AcknowledgeError, Acknowledgement, Change, ChangeKind, Episode, Phase, Severity, Subject};
 pub use rule::{Condition, Rule, Rules, Scope, Side, SilenceLevel, Silent, ValueLevel, Verified, Vocabulary};
-pub use saved::{Delta, Mark, SavedState};
+pub use saved::{About, Delta, Mark, SavedState};

@@ -1,7 +1,7 @@
 //! What survives a restart. The owner of the store keeps these in the same transaction as the rows that caused them,
 //! and hands all of them back at the next start; it need not understand them.
 
-use sitian_model::{PointNo, Timestamp};
+use sitian_model::{GatewayId, PointNo, Timestamp};
 
 pub(crate) mod text;
 
@@ -12,6 +12,29 @@ pub struct SavedState {
     pub key: String,
     /// Text to keep under the key; `None`: forget the key.
     pub body: Option<String>,
+}
+
+/// What a piece of memory is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// A point.
+    Point(PointNo),
+    /// A gateway.
+    Gateway(GatewayId),
+}
+
+impl SavedState {
+    /// What it is about, as its key says; `None` for what is the engine's alone, and for keys of other programs.
+    pub fn about(&self) -> Option<About> {
+        let parts: Vec<&str> = self.key.split('/').collect();
+        match parts.as_slice() {
+            ["lane", _, _, point] | ["silence", "point", _, point] => {
+                Some(About::Point(PointNo(point.parse().ok()?)))
+            }
+            ["silence", "gateway", _, id] | ["gateway", id] => Some(About::Gateway(GatewayId::new(id).ok()?)),
+            _ => None,
+        }
+    }
 }
 
 /// How far one point has come in event time. A store that knows the newest row of every point may leave these out of

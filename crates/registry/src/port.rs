@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sitian_alert::{Delta, Episode};
 use sitian_ingest::{EpochEntry, Restored, Undated};
-use sitian_model::{EpochNo, GatewayId, PointNo, Span};
+use sitian_model::{EpochNo, GatewayId, Numbers, PointNo, Span};
 
 use crate::alerts::{EpisodeFilter, LogLine};
 use crate::lists::{EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
@@ -54,6 +54,14 @@ pub trait Keep: Send {
     /// # Errors
     /// The registry does not answer.
     fn alert_memory(&self) -> Result<Delta, RegistryError>;
+
+    /// The numbers of episodes that begin: above all that were ever given out to another keeper.
+    ///
+    /// # Errors
+    /// The registry does not answer.
+    fn episode_numbers(&self) -> Result<Numbers, RegistryError> {
+        Ok(Numbers::ALL)
+    }
 
     /// The read side of what this keeper keeps.
     fn reader(&self) -> Arc<dyn Registry>;

@@ -23,6 +23,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "fonts-noto-cjk"),
     ("victoria-metrics", "victoria-metrics"),
+    ("/usr/lib/postgresql", "postgresql"),
 ];
 
 /// Which tests to run.

@@ -164,7 +164,11 @@ impl Admission {
 
 /// An engine with the memory that the store kept for it. Gateways of the territory are known before they ever speak.
 fn engine(keeper: &dyn Keep, rules: &Arc<Rules>, grace: Duration, territory: &Territory) -> Result<Engine> {
-    let settings = AlertSettings { start_grace_ms: grace.as_millis() as i64, ..AlertSettings::default() };
+    let settings = AlertSettings {
+        start_grace_ms: grace.as_millis() as i64,
+        episode_numbers: keeper.episode_numbers().context("read back the numbers of episodes")?,
+        ..AlertSettings::default()
+    };
     let mut engine = Engine::new(Rules::clone(rules), settings, now());
     let memory = keeper.alert_memory().context("read back the alert engine's memory")?;
     let forgotten = engine.restore(&memory.states, &memory.marks, now());

@@ -1,0 +1,94 @@
+//! The database, open: who may keep what of it, and the way to its readers.
+
+use std::sync::Arc;
+
+use sitian_model::Slot;
+use sitian_registry::Registry;
+
+use crate::access::Access;
+use crate::fault::DatabaseError;
+use crate::keeper::{Fence, Keeper};
+use crate::pool::{Connection, Pool, Sql};
+use crate::reader::Reader;
+use crate::schema;
+
+/// Connections of one process: so many commits and so many questions at a time. Others wait for them.
+const WRITERS_MAX: usize = 4;
+const READERS_MAX: usize = 6;
+
+/// A database that was found fit. Cheap; clone it freely.
+#[derive(Clone)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    access: Access,
+    writers: Pool,
+    readers: Pool,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Database").field(&self.shared.access).finish()
+    }
+}
+
+impl Database {
+    /// Connects, judges the server and brings the schema up to date. Waits: not to be called from async code, nor is
+    /// anything else of this room.
+    ///
+    /// # Errors
+    /// It is away, refuses, or is not fit; the message says what to do.
+    pub fn open(access: &Access) -> Result<Self, DatabaseError> {
+        let mut connection = Connection::make(access)?;
+        schema::prepare(access, &mut connection)?;
+        let pool = |most| Pool::new(access.clone(), most);
+        let (writers, readers) = (pool(WRITERS_MAX), pool(READERS_MAX));
+        Ok(Self { shared: Arc::new(Shared { access: access.clone(), writers, readers }) })
+    }
+
+    /// Host, port and name, for people.
+    pub fn place(&self) -> &str {
+        self.shared.access.place()
+    }
+
+    /// Answers questions about all gateways, whoever keeps them.
+    pub fn reader(&self) -> Arc<dyn Registry> {
+        Arc::new(Reader::new(self.clone(), None))
+    }
+
+    /// Keeps all gateways, as one ingestor alone.
+    ///
+    /// # Errors
+    /// Another process keeps them or some of them, or the database does not answer.
+    pub fn alone(&self, member: &str) -> Result<Keeper, DatabaseError> {
+        let fence = Fence::alone(self, member)?;
+        Ok(Keeper::new(self.clone(), None, fence))
+    }
+
+    /// Keeps the gateways of one slot, for a member that holds its lease under this term. Whether it still does is seen at
+    /// every commit.
+    pub fn keeper(&self, slot: Slot, member: &str, term: u64) -> Keeper {
+        Keeper::new(self.clone(), Some(slot), Fence::of(slot, member, term))
+    }
+
+    /// One transaction that may change things.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Sql<'_>) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        self.shared.writers.run(work)
+    }
+
+    /// One question in one snapshot.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&mut Sql<'_>) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        self.shared.readers.run(|sql| {
+            sql.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            work(sql)
+        })
+    }
+}

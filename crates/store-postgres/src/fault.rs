@@ -1,0 +1,136 @@
+//! What can go wrong with the database, split by what the operator or the caller does next.
+
+use std::error::Error;
+
+use postgres::error::SqlState;
+use sitian_registry::RegistryError;
+
+/// Why the database did not do what it was asked to. No message holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The address cannot be used.
+    #[error("use the registry's database: {0}")]
+    Address(String),
+    /// Nobody answers, the connection broke, or the server has no room for another one: later.
+    #[error("use the database {place}: {why}; it goes on by itself once the server answers")]
+    Away {
+        /// Host, port and name.
+        place: String,
+        /// What happened.
+        why: String,
+    },
+    /// The server knows no such role, password or database, or does not let this role do it.
+    #[error("use the database {place}: {why}; {remedy}")]
+    Refused {
+        /// Host, port and name.
+        place: String,
+        /// The server's words.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The server is none that acknowledged data can be entrusted to.
+    #[error("use the database {place}: {why}")]
+    Unfit {
+        /// Host, port and name.
+        place: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// A newer version of the program has written it. It was not touched.
+    #[error(
+        "use the database {place}: its schema {found} is newer than {known}, the newest this program knows; install the newer program again"
+    )]
+    Newer {
+        /// Host, port and name.
+        place: String,
+        /// Schema of the database.
+        found: i64,
+        /// Newest schema of this program.
+        known: i64,
+    },
+    /// Others keep this registry.
+    #[error(
+        "keep the registry in {place}: {holder} keeps it; stop that process, or wait until its lease has run out"
+    )]
+    Held {
+        /// Host, port and name.
+        place: String,
+        /// Who.
+        holder: String,
+    },
+    /// Another process has taken over.
+    #[error("keep the registry: {0}")]
+    Fenced(String),
+    /// What was read makes no sense.
+    #[error("read the registry: {0}; put a backup of the database in its place")]
+    Damaged(String),
+    /// What was to be stored makes no sense here; nothing was stored.
+    #[error("write the registry: {0}")]
+    Wrong(String),
+}
+
+impl DatabaseError {
+    /// What the driver says, judged.
+    pub(crate) fn of(place: &str, error: &postgres::Error) -> Self {
+        let place = place.to_owned();
+        let why = words(error);
+        let Some(state) = error.code() else {
+            // Without words from the server it is the connection, or the driver's opinion of what we asked for.
+            return match error.is_closed() || is_io(error) {
+                true => Self::Away { place, why },
+                false => Self::Wrong(why),
+            };
+        };
+        let remedy = match state.code() {
+            code if later(code) => return Self::Away { place, why },
+            code if code.starts_with("28") => {
+                "check registry.url, registry.password_file and the server's pg_hba.conf"
+            }
+            "3D000" => "create the database, or name another one in registry.url",
+            "42501" => "let the role own the database: ALTER DATABASE … OWNER TO …",
+            _ => return Self::Wrong(why),
+        };
+        Self::Refused { place, why, remedy }
+    }
+}
+
+/// True if the same may succeed later: connection trouble, a server that starts or stops, no room, locks, a standby.
+fn later(code: &str) -> bool {
+    let kinds = ["08", "53", "57", "58", "40"];
+    kinds.iter().any(|kind| code.starts_with(kind))
+        || [SqlState::LOCK_NOT_AVAILABLE.code(), SqlState::READ_ONLY_SQL_TRANSACTION.code()].contains(&code)
+}
+
+fn is_io(error: &postgres::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if cause.is::<std::io::Error>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    // A connection that was never made, and a timeout, may have no cause.
+    let text = error.to_string();
+    text.contains("connecting") || text.contains("timeout")
+}
+
+fn words(error: &postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(said) => format!("{} ({})", said.message(), said.code().code()),
+        None => match error.source() {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+impl From<DatabaseError> for RegistryError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Away { .. } => Self::Later(Box::new(error)),
+            DatabaseError::Fenced(why) => Self::Fenced(why),
+            _ => Self::Never(Box::new(error)),
+        }
+    }
+}

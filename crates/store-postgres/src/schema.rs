@@ -1,0 +1,70 @@
+//! Whether a server is fit, and its schema brought up to date: by one process at a time.
+
+use crate::access::Access;
+use crate::fault::DatabaseError;
+use crate::pool::{Connection, Sql, transact};
+
+/// One script per schema version, from 1 on.
+const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
+/// "SITN": whoever migrates holds this lock until its transaction is over.
+const MIGRATING: i64 = 0x5349_544E;
+/// The oldest server on which this is expected to run; what is tested is 15.
+const SERVER_MIN: i32 = 130_000;
+
+/// Judges the server and migrates.
+pub(crate) fn prepare(access: &Access, connection: &mut Connection) -> Result<(), DatabaseError> {
+    transact(access, connection, |sql| judge(access, sql))?;
+    transact(access, connection, |sql| migrate(access, sql))
+}
+
+fn judge(access: &Access, sql: &mut Sql<'_>) -> Result<(), DatabaseError> {
+    let mut setting = |name: &str| -> Result<String, DatabaseError> {
+        let found = sql.first("SELECT current_setting($1)", &[&name])?;
+        Ok(found.and_then(|line| line.try_get(0).ok()).unwrap_or_default())
+    };
+    let unfit = |why: &str| DatabaseError::Unfit { place: access.place.clone(), why: why.to_owned() };
+    let version: i32 = setting("server_version_num")?.parse().unwrap_or_default();
+    if version < SERVER_MIN {
+        return Err(unfit("the server is older than PostgreSQL 13; install a newer one"));
+    }
+    if setting("server_encoding")? != "UTF8" {
+        return Err(unfit("its encoding is not UTF8; create the database with ENCODING 'UTF8'"));
+    }
+    if setting("fsync")? != "on" {
+        return Err(unfit(
+            "fsync is off, so that a power cut loses what was acknowledged; set fsync = on in postgresql.conf and restart the server",
+        ));
+    }
+    if setting("full_page_writes")? != "on" {
+        return Err(unfit(
+            "full_page_writes is off, so that a power cut may damage it; set it to on in postgresql.conf",
+        ));
+    }
+    Ok(())
+}
+
+fn migrate(access: &Access, sql: &mut Sql<'_>) -> Result<(), DatabaseError> {
+    sql.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATING])?;
+    let there = sql.first("SELECT 1 FROM pg_namespace WHERE nspname = 'sitian'", &[])?;
+    if there.is_none() {
+        sql.script("CREATE SCHEMA sitian")?;
+    }
+    let meta = sql.first("SELECT to_regclass('sitian.meta') IS NOT NULL", &[])?;
+    let found: i64 = match meta.is_some_and(|line| line.get(0)) {
+        true => sql.first("SELECT value FROM meta WHERE key = 'schema'", &[])?.map_or(0, |line| line.get(0)),
+        false => 0,
+    };
+    let known = MIGRATIONS.len() as i64;
+    if found > known {
+        return Err(DatabaseError::Newer { place: access.place.clone(), found, known });
+    }
+    for (version, script) in (1i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+        sql.script(script)?;
+        sql.execute(
+            "INSERT INTO meta VALUES ('schema', $1) ON CONFLICT (key) DO UPDATE SET value = $1",
+            &[&version],
+        )?;
+        tracing::info!(version, "the registry's database has a new schema");
+    }
+    Ok(())
+}

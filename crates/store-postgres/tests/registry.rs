@@ -1,0 +1,205 @@
+//! The port on a real PostgreSQL (Debian package `postgresql`): the contract, the fence, crashes, and what an operator is told.
+
+#[path = "../../../tests/system/src/postgres.rs"]
+mod server;
+
+use server::Postgres;
+use sitian_ingest::{Effect, EpochState, Incident, IncidentKind};
+use sitian_model::{EpochNo, GatewayId, Slot, Timestamp};
+use sitian_registry::contract::{Ground, suite};
+use sitian_registry::{Committed, Keep, ListFilter, RegistryError, Transaction};
+use sitian_store_postgres::{Access, Database, DatabaseError};
+
+fn open(url: &str) -> Result<Database, DatabaseError> {
+    Database::open(&Access::new(url, None).expect("an address"))
+}
+
+fn database(url: &str) -> Database {
+    open(url).expect("is fit")
+}
+
+/// A database of its own for every case.
+struct OnServer(String);
+
+impl Ground for OnServer {
+    fn open(&mut self) -> Box<dyn Keep> {
+        Box::new(database(&self.0).alone("centre").expect("is free"))
+    }
+}
+
+#[test]
+fn the_database_passes_the_contract_of_the_registry() {
+    let Some(server) = Postgres::start() else { return };
+    let mut cases = 0;
+    suite(|| {
+        cases += 1;
+        OnServer(server.database(&format!("case_{cases}")))
+    });
+    assert!(cases >= 10, "{cases}");
+}
+
+fn incident(n: i64) -> Effect {
+    let gateway = GatewayId::new("gw-1").expect("well-formed");
+    let (kind, epoch, other, seqs, after) = (IncidentKind::Unassigned, None, None, None, None);
+    Effect::Incident(Incident { kind, gateway, epoch, other, seqs, after, at: Timestamp(n) })
+}
+
+fn commit(keeper: &mut dyn Keep, n: i64) -> Result<Committed, RegistryError> {
+    keeper.commit(&Transaction { effects: vec![incident(n)], ..Transaction::default() })
+}
+
+/// What is stored, oldest first.
+fn stored(database: &Database) -> Vec<i64> {
+    let all = ListFilter { gateways: None, since: None, before: None, limit: 100_000 };
+    let found = database.reader().incidents(&all).expect("reads");
+    found.iter().rev().map(|one| one.incident.at.0).collect()
+}
+
+#[test]
+fn a_keeper_that_was_replaced_stores_nothing_and_acknowledges_nothing() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database("one");
+    let database = database(&url);
+    let mut first = database.alone("a").expect("is free");
+    commit(&mut first, 1).expect("is its own");
+    // Another machine is told who keeps it; the same one comes back after a crash.
+    let refused = database.alone("b").expect_err("is held").to_string();
+    assert!(refused.contains("\"a\", with a lease"), "{refused}");
+    let mut second = database.alone("a").expect("comes back");
+    let fenced = |found: Result<Committed, RegistryError>| matches!(found, Err(RegistryError::Fenced(_)));
+    assert!(fenced(commit(&mut first, 2)));
+    assert!(fenced(first.commit(&Transaction::default())), "an acknowledgement asks as well");
+    assert!(matches!(first.assure(), Err(RegistryError::Fenced(_))));
+    commit(&mut second, 3).expect("is its own");
+    second.close().expect("is closed");
+    let mut third = database.alone("b").expect("was given back");
+    commit(&mut third, 4).expect("is its own");
+    assert_eq!(stored(&database), [1, 3, 4]);
+
+    // Slots: the lease decides, and a term that is over is over.
+    let slot = Slot::new(44).expect("a slot");
+    third.close().expect("is closed");
+    server.sql("one", "INSERT INTO sitian.lease VALUES (44, 'm-1', 7, 0, now() + interval '1 hour')");
+    let mut keeper = database.keeper(slot, "m-1", 7);
+    commit(&mut keeper, 5).expect("holds the lease");
+    assert!(fenced(commit(&mut database.keeper(slot, "m-2", 7), 6)));
+    assert!(fenced(commit(&mut database.keeper(slot, "m-1", 6), 6)));
+    assert!(database.alone("b").is_err(), "a slot is held");
+    server.sql("one", "UPDATE sitian.lease SET term = 8, member = 'm-2' WHERE slot = 44");
+    assert!(fenced(commit(&mut keeper, 6)));
+    assert_eq!(stored(&database), [1, 3, 4, 5]);
+}
+
+#[test]
+fn what_was_lost_sight_of_has_landed_or_never_will_once_the_keeper_is_sure() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database("one");
+    let database = database(&url);
+    let mut keeper = database.alone("a").expect("is free");
+    commit(&mut keeper, 1).expect("commits");
+    // The transaction of a connection that was lost, still under way on the server: it has passed the fence.
+    let passed = "BEGIN; SELECT 1 FROM sitian.lease WHERE slot = -1 AND turn = 0 FOR SHARE;
+                  SELECT pg_sleep(2); INSERT INTO sitian.incident (kind, gateway, at_ms) VALUES ('quota', 1, 2); COMMIT;";
+    std::thread::scope(|scope| {
+        let lost = scope.spawn(|| server.sql("one", passed));
+        let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        while server.sql("one", asleep) != "1" {
+            assert!(!lost.is_finished(), "it sleeps for a while");
+        }
+        keeper.assure().expect("waits for it");
+        assert_eq!(stored(&database), [1, 2], "it has landed, and was waited for");
+        lost.join().expect("commits");
+    });
+    assert_eq!(server.sql("one", "SELECT count(*) FROM sitian.lease WHERE turn = 0"), "0", "and never again");
+    commit(&mut keeper, 3).expect("goes on");
+    assert_eq!(stored(&database), [1, 2, 3]);
+}
+
+#[test]
+fn what_was_committed_survives_every_crash_of_the_server_and_nothing_is_there_twice() {
+    let Some(mut server) = Postgres::start() else { return };
+    let url = server.database("one");
+    let database = database(&url);
+    let mut keeper = database.alone("a").expect("is free");
+    let kills = if std::env::var_os("CHAOS").is_some_and(|word| word == "night") { 200 } else { 5 };
+    let (mut acknowledged, mut next, mut lost_sight) = (Vec::new(), 1i64, 0);
+    for seed in 0..kills {
+        let after = std::time::Duration::from_micros(fastrand::Rng::with_seed(seed).u64(1_000..60_000));
+        std::thread::scope(|scope| {
+            let dying = scope.spawn(|| {
+                std::thread::park_timeout(after);
+                server.kill();
+            });
+            loop {
+                match commit(&mut keeper, next) {
+                    Ok(_) => acknowledged.push(next),
+                    Err(error) => break assert!(error.passes(), "{error}"),
+                }
+                next += 1;
+            }
+            dying.join().expect("is killed");
+        });
+        assert!(keeper.assure().is_err_and(|error| error.passes()), "nobody answers");
+        assert!(database.reader().alert_log_end().is_err(), "no answer is no empty answer");
+        server.start_again();
+        keeper.assure().expect("the server is back");
+        // As the ingestor does: memory goes back to what is stored.
+        let found = stored(&database);
+        let ends = [Some(&(next - 1)), Some(&next)].contains(&found.last()) || found.is_empty();
+        assert!(ends, "{:?} of {next}", found.last());
+        lost_sight += usize::from(found.last() == Some(&next));
+        next = found.last().copied().unwrap_or(0) + 1;
+        assert!(acknowledged.iter().all(|n| found.binary_search(n).is_ok()), "crash {seed}");
+        assert_eq!(found, (1..next).collect::<Vec<i64>>(), "crash {seed}");
+    }
+    println!("{kills} crashes, {} commits acknowledged, {lost_sight} landed unseen", acknowledged.len());
+    assert!(acknowledged.len() >= kills as usize, "it commits in between");
+}
+
+#[test]
+fn an_operator_is_told_what_to_mend() {
+    let Some(mut server) = Postgres::start() else { return };
+    let url = server.database("one");
+    let check = |url: &str, words: &[&str]| {
+        let said = open(url).expect_err("cannot be used").to_string();
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    };
+    check(&server.url("sitian", "none"), &["\"none\" does not exist", "create the database"]);
+    check(&server.url("nobody_known", "one"), &["does not exist", "registry.url"]);
+    server.sql("postgres", "CREATE ROLE guest LOGIN");
+    check(&server.url("guest", "one"), &["permission denied", "own the database"]);
+    server.sql(
+        "postgres",
+        "CREATE DATABASE latin OWNER sitian ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    );
+    check(&server.url("sitian", "latin"), &["not UTF8"]);
+    database(&url);
+    server.sql("one", "UPDATE sitian.meta SET value = 99");
+    check(&url, &["schema 99 is newer"]);
+    server.sql("one", "UPDATE sitian.meta SET value = 1");
+    database(&url);
+    server.kill();
+    let away = open(&url).expect_err("is away");
+    assert!(matches!(away, DatabaseError::Away { .. }), "{away}");
+    server.start_with(&["fsync=off"]);
+    check(&url, &["fsync is off", "postgresql.conf"]);
+}
+
+#[test]
+fn several_processes_that_start_at_once_make_one_schema() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database("one");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| database(&url));
+        }
+    });
+    assert_eq!(server.sql("one", "SELECT value FROM sitian.meta WHERE key = 'schema'"), "1");
+    let state = EpochState::fresh(EpochNo(1));
+    let mut keeper = database(&url).alone("a").expect("is free");
+    let orphan = Transaction { effects: vec![Effect::Watermark(state)], ..Transaction::default() };
+    assert!(
+        matches!(keeper.commit(&orphan), Err(RegistryError::Never(_))),
+        "an epoch comes before its watermark"
+    );
+}
