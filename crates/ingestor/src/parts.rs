@@ -1,6 +1,8 @@
 //! What the ingestor is made of before anything runs: territory, rules, catalogue, addresses. Every fault is told at its
 //! place.
 
+mod engine;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub struct Parts {
     pub place: Place,
     /// How long what is kept.
     pub retention: Retention,
+    /// What works and should not stay so.
+    pub warnings: Vec<String>,
     /// The tree.
     pub territory: Arc<Territory>,
     /// The alert rules.
@@ -48,7 +52,15 @@ pub struct Parts {
 impl Parts {
     /// Judges the settings; relative paths start from `folder`.
     pub fn judge(loaded: &Loaded<Settings>, folder: &Path) -> Result<Self, Vec<ConfigFault>> {
-        let mut judge = Judge { loaded, folder, faults: Vec::new() };
+        Self::judge_with(loaded, folder, std::env::var(engine::TOKEN_VARIABLE).ok())
+    }
+
+    fn judge_with(
+        loaded: &Loaded<Settings>,
+        folder: &Path,
+        token: Option<String>,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let mut judge = Judge { loaded, folder, token, faults: Vec::new(), warnings: Vec::new() };
         match judge.parts() {
             Some(parts) if judge.faults.is_empty() => Ok(parts),
             _ => Err(judge.faults),
@@ -59,7 +71,10 @@ impl Parts {
 struct Judge<'a> {
     loaded: &'a Loaded<Settings>,
     folder: &'a Path,
+    /// The token of an engine, from the environment.
+    token: Option<String>,
     faults: Vec<ConfigFault>,
+    warnings: Vec<String>,
 }
 
 impl Judge<'_> {
@@ -105,7 +120,12 @@ impl Judge<'_> {
                 "use an IANA name such as Asia/Shanghai",
             );
         }
-        let (retention, place) = (self.retention(), self.place());
+        let place = self.place();
+        let retention = match place {
+            // Another engine forgets by itself.
+            Some(Place::Elsewhere(_)) => Some(Retention::default()),
+            _ => self.retention(),
+        };
         let catalogue = self.keep_all(Catalogue::parse("measurements.toml", catalogue_text()));
         let territory = self.territory();
         let rules = match (&catalogue, &territory) {
@@ -120,43 +140,13 @@ impl Judge<'_> {
             storage: self.folder.join(&settings.storage.path),
             place: place?,
             retention: retention?,
+            warnings: std::mem::take(&mut self.warnings),
             territory: Arc::new(territory?),
             rules: Arc::new(rules?),
             catalogue: Arc::new(catalogue?),
             zone: zone?,
             start_grace: Duration::from_secs(settings.alert.start_grace_s.into()),
         })
-    }
-
-    fn place(&mut self) -> Option<Place> {
-        let section = &self.loaded.value.storage;
-        let url = section.url.trim_end_matches('/').to_owned();
-        let keeps = &section.retention;
-        match section.engine.as_str() {
-            "embedded" if url.is_empty() => return Some(Place::Own),
-            "embedded" => self.fault(
-                "storage.url",
-                "storage.url: the embedded engine has none".to_owned(),
-                "remove it, or choose another storage.engine",
-            ),
-            "victoriametrics" if !url.starts_with("http://") && !url.starts_with("https://") => self.fault(
-                "storage.url",
-                format!("storage.url: {url:?} is no address of an engine"),
-                "write it as http://127.0.0.1:8428",
-            ),
-            "victoriametrics" if keeps.raw_days + keeps.hourly_days + keeps.daily_days > 0 => self.fault(
-                "storage.engine",
-                "storage.retention: this engine forgets by its own setting".to_owned(),
-                "start it with -retentionPeriod, and leave storage.retention at 0",
-            ),
-            "victoriametrics" => return Some(Place::Victoria { url }),
-            engine => self.fault(
-                "storage.engine",
-                format!("storage.engine: {engine:?} is no engine"),
-                "embedded or victoriametrics",
-            ),
-        }
-        None
     }
 
     fn retention(&mut self) -> Option<Retention> {
@@ -249,3 +239,7 @@ impl Judge<'_> {
         Some(link)
     }
 }
+
+#[cfg(test)]
+#[path = "parts/tests.rs"]
+mod tests;

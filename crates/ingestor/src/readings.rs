@@ -20,7 +20,8 @@ use sitian_model::{Epoch, EpochNo, PointId, PointNo, Row, Timestamp};
 use sitian_registry::{Registry, Transaction};
 use sitian_series::{Append, AppendError, Refused, Series};
 use sitian_store_embedded::{Reader, Store};
-use sitian_store_influx::{Access, Names, Patience, Tags, Victoria};
+use sitian_store_influx::influx::{self, Bucket};
+use sitian_store_influx::{Access, Names, Patience, Tags, victoria};
 use sitian_supervision::{Level, Territory};
 use tracing::warn;
 
@@ -41,11 +42,28 @@ const ENTRY_ROWS_MAX: usize = 1_000;
 pub enum Place {
     /// In the store's file.
     Own,
-    /// In a VictoriaMetrics.
-    Victoria {
-        /// Where it listens.
-        url: String,
-    },
+    /// In an engine that others run.
+    Elsewhere(Server),
+}
+
+/// An engine that others run, as the settings describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub url: String,
+    /// How many days it has to keep; `None` is for ever.
+    pub keep_days: Option<u32>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Which engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// VictoriaMetrics.
+    Victoria,
+    /// InfluxDB 2.
+    Influx(Bucket),
 }
 
 /// An engine that others run, and what points are called there.
@@ -73,12 +91,12 @@ pub fn open(
              another storage.path"
         ),
         Place::Own => Ok((None, Arc::new(store.reader()))),
-        Place::Victoria { .. } if held => bail!(
+        Place::Elsewhere(_) if held => bail!(
             "keep readings in another engine: this store holds some itself, and nobody would see them; set \
              storage.engine = \"embedded\", or begin with another storage.path"
         ),
-        Place::Victoria { url } => {
-            let (mut elsewhere, answers) = connect(url, territory)?;
+        Place::Elsewhere(server) => {
+            let (mut elsewhere, answers) = connect(server, territory)?;
             elsewhere.learn_all(&store.reader().restored()?);
             store.keep_rows_elsewhere()?;
             Ok((Some(elsewhere), answers))
@@ -91,16 +109,20 @@ pub fn open(
 /// # Errors
 /// As [`open`].
 pub fn look(place: &Place, reader: &Reader, territory: &Arc<Territory>) -> Result<Answers> {
-    let Place::Victoria { url } = place else { return Ok(Arc::new(reader.clone())) };
-    let (mut elsewhere, answers) = connect(url, territory)?;
+    let Place::Elsewhere(server) = place else { return Ok(Arc::new(reader.clone())) };
+    let (mut elsewhere, answers) = connect(server, territory)?;
     elsewhere.learn_all(&reader.restored()?);
     Ok(answers)
 }
 
-fn connect(url: &str, territory: &Arc<Territory>) -> Result<(Elsewhere, Answers)> {
+fn connect(server: &Server, territory: &Arc<Territory>) -> Result<(Elsewhere, Answers)> {
     let names = Arc::new(Names::default());
-    let access = Access { url: url.to_owned(), token: None, timeout: TIMEOUT };
-    let engine = Victoria::connect(access, Arc::clone(&names), PATIENCE).context("use storage.engine")?;
+    let access = Access { url: server.url.clone(), timeout: TIMEOUT, keep_days: server.keep_days };
+    let engine = match &server.kind {
+        Kind::Victoria => victoria::connect(access, Arc::clone(&names), PATIENCE),
+        Kind::Influx(bucket) => influx::connect(access, bucket.clone(), Arc::clone(&names), PATIENCE),
+    };
+    let engine = engine.context("use storage.engine")?;
     let answers: Answers = Arc::new(engine.reader());
     Ok((Elsewhere::new(Box::new(engine), names, territory), answers))
 }

@@ -13,7 +13,7 @@ use sitian_store_embedded::Store;
 use sitian_telemetry::{BUILD, Format};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admit::{Admission, Ask, now};
 use crate::backend::Centre;
@@ -42,6 +42,7 @@ pub fn run(source: &Source) -> Result<()> {
 
 async fn serve(parts: Parts) -> Result<()> {
     info!(version = %BUILD, "sitian-ingestor starts");
+    parts.warnings.iter().for_each(|warning| warn!("{warning}"));
     let listener = sitian_api::listen(parts.http).await?;
     let broker = parts.broker.map(|listen| Broker::start(BrokerSettings { listen })).transpose()?;
     let (store, elsewhere, series) = open(&parts)?;

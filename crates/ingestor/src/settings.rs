@@ -68,6 +68,9 @@ pub struct StorageSection {
     pub path: PathBuf,
     pub engine: String,
     pub url: String,
+    pub organisation: String,
+    pub bucket: String,
+    pub token_file: PathBuf,
     pub retention: RetentionSection,
 }
 

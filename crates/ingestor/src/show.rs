@@ -24,6 +24,7 @@ pub fn check(source: &Source) -> Result<()> {
         "rules: {}, of which {unverified} have limits that a person has to check",
         parts.rules.iter().len()
     );
+    parts.warnings.iter().for_each(|warning| println!("warning: {warning}"));
     println!("console and API: http://{}/", parts.http);
     Ok(())
 }

@@ -52,6 +52,26 @@ pub trait Series {
         }
     }
 
+    /// Hands the rows of many points inside a span to `each`. Those of one point come oldest first, points in any order and
+    /// in turns: engines behind a network answer for hundreds of points at once.
+    ///
+    /// # Errors
+    /// The engine cannot answer.
+    fn walk_all(
+        &self,
+        points: &[PointNo],
+        span: Span,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<(), SeriesError> {
+        for point in points {
+            self.walk(*point, span, &mut |row| {
+                each(row);
+                true
+            })?;
+        }
+        Ok(())
+    }
+
     /// Every window that touches the span, oldest first, windows without rows included.
     ///
     /// # Errors

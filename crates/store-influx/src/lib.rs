@@ -2,11 +2,23 @@
 //! query API. Registry, alerts and watermarks stay in the embedded store.
 //!
 //! ```text
-//!  append(rows) ─► names ─► line ─► write ── gzip, 5,000 lines ──► POST /api/v2/write     InfluxDB 2, VictoriaMetrics
-//!                  tags     text    retry, halve what is refused ─► Refused(row)
+//!  append(rows) ─► engine ─► names ─► line ─► write ── gzip, 5,000 lines ──► POST /api/v2/write
+//!                  too old?  tags     text    retry, halve what is refused ─► Refused(row)
 //!
-//!  latest, range, walk, aggregate ─► victoria ─► /api/v1/export, /api/v1/query, /api/v1/query_range
+//!  latest, range, walk, aggregate ─► reader ── ends, fields, newest, windows ─► dialect ┬ victoria  /api/v1/export, /api/v1/query …
+//!                                    slices, pages, rows from fields                    └ influx    /api/v2/query, Flux
 //! ```
+//!
+//! Two engines, and one flow for both: what differs is behind `Dialect`, and in what each looks at before it starts.
+//!
+//! | | [`influx`] | [`victoria`] |
+//! |---|---|---|
+//! | where | organisation and bucket | the whole server |
+//! | who may | an API token | everybody who reaches it |
+//! | on its disk | with the 204 of a write | when a snapshot was made |
+//! | numbers | to the bit | some 15 digits |
+//! | moments | 1677 to 2262 | 1970 to two days ahead |
+//! | forgets | by the bucket's retention | by `-retentionPeriod` |
 //!
 //! # What stands in the engine
 //!
@@ -18,13 +30,13 @@
 //! | `measurement`, `unit` | what is measured and in what, as the catalogue says | always |
 //! | `city`, `county`, `town`, `base` | ids of the territory, no names: renaming must not split a series | where known |
 //!
-//! | Field | Says |
-//! |---|---|
-//! | `value` | the number; absent where there is none |
-//! | `quality` | 0 good, 1 to 127 uncertain, from 128 on bad, by cause |
-//! | `epoch`, `seq` | the label of the record: the first 48 bits of its epoch, and its number |
+//! | Field | Says | Kind |
+//! |---|---|---|
+//! | `value` | the number; absent where there is none | float |
+//! | `quality` | 0 good, 1 to 127 uncertain, from 128 on bad, by cause | integer |
+//! | `epoch`, `seq` | the label of the record: the first 48 bits of its epoch, and its number | integers |
 //!
-//! VictoriaMetrics makes a series of every field: `reading_value`, `reading_quality` …
+//! VictoriaMetrics makes a series of every field: `reading_value`, `reading_quality` … The runbook has queries for dashboards.
 //!
 //! # Invariants
 //!
@@ -33,23 +45,30 @@
 //! - Writing a row again changes nothing: same series, same moment.
 //! - What a server would drop without a word is refused here, row by row.
 //! - Answers are put together from whole rows only: a moment of which a field is missing is not answered yet.
-//! - The room knows no MQTT, no registry and no files. Waiting for a server is all it does with time.
+//! - No log and no error shows a token.
+//! - The room knows no MQTT and no registry. Waiting for a server is all it does with time.
 //!
-//! Reading order: [`names`], `line` (text); `server`, `write` (sending); [`victoria`] and its `read`, `rows`, `windows` (asking);
-//! [`fault`].
+//! Reading order: [`names`], `line` (text); `server`, `write`, `engine` (sending); `dialect`, `rows`, `reader` (asking);
+//! [`victoria`] and its `questions`, `windows`; [`influx`] and its `flux`, `csv`, `windows`; [`fault`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod dialect;
+mod engine;
 pub mod fault;
+pub mod influx;
 mod line;
 pub mod names;
+mod reader;
+mod rows;
 mod server;
 pub mod victoria;
 mod write;
 
+pub use engine::Engine;
 pub use fault::EngineError;
 pub use line::LineFault;
 pub use names::{Names, Tags};
-pub use server::Access;
-pub use victoria::{Victoria, VictoriaReader};
+pub use reader::Reader;
+pub use server::{Access, FOR_EVER_DAYS, Token};
 pub use write::{LINES_MAX, Patience};

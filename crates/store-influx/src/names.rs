@@ -49,11 +49,65 @@ impl Tags {
     }
 }
 
+/// Gateway, device, point.
+pub(crate) type Who<'a> = (&'a str, &'a str, &'a str);
+
 /// A point that is known.
 #[derive(Debug)]
 pub(crate) struct Named {
-    pub(crate) tags: Tags,
+    tags: Tags,
     pub(crate) heading: String,
+}
+
+impl Named {
+    pub(crate) fn who(&self) -> Who<'_> {
+        (&self.tags.gateway, &self.tags.device, &self.tags.point)
+    }
+}
+
+/// What questions about some points are narrowed to: values of the tags that name them. Of several points it may choose
+/// more than was meant.
+#[derive(Debug)]
+pub(crate) struct Choice<'a> {
+    tags: [(&'static str, Vec<&'a str>); 3],
+}
+
+impl<'a> Choice<'a> {
+    pub(crate) fn of(points: &'a [(PointNo, Arc<Named>)]) -> Self {
+        let values = |part: fn(Who<'a>) -> &'a str| {
+            let mut values: Vec<&str> = points.iter().map(|(_, named)| part(named.who())).collect();
+            values.sort_unstable();
+            values.dedup();
+            values
+        };
+        let [gateways, devices, keys] = [values(|who| who.0), values(|who| who.1), values(|who| who.2)];
+        Self { tags: [("gateway", gateways), ("device", devices), ("point", keys)] }
+    }
+
+    /// A condition on each tag: `one` for a single value, `any` with a pattern (RE2) for several.
+    pub(crate) fn conditions(
+        &self,
+        one: impl Fn(&str, &str) -> String,
+        any: impl Fn(&str, &str) -> String,
+    ) -> Vec<String> {
+        let condition = |(key, values): &(&'static str, Vec<&str>)| match values[..] {
+            [value] => one(key, value),
+            _ => any(key, &values.iter().map(|value| pattern(value)).collect::<Vec<_>>().join("|")),
+        };
+        self.tags.iter().map(condition).collect()
+    }
+}
+
+/// A pattern that this text alone fits.
+fn pattern(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if "\\.+*?()|[]{}^$".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// The names in force, shared by writer and readers.
@@ -91,6 +145,16 @@ impl Names {
 
     pub(crate) fn of(&self, no: PointNo) -> Option<Arc<Named>> {
         self.points.read().unwrap_or_else(PoisonError::into_inner).get(&no).cloned()
+    }
+
+    /// Those of these points that have a name, each once, in order.
+    pub(crate) fn some(&self, points: &[PointNo]) -> Vec<(PointNo, Arc<Named>)> {
+        let known = self.points.read().unwrap_or_else(PoisonError::into_inner);
+        let mut named: Vec<_> =
+            points.iter().filter_map(|no| Some((*no, Arc::clone(known.get(no)?)))).collect();
+        named.sort_by_key(|(no, _)| *no);
+        named.dedup_by_key(|(no, _)| *no);
+        named
     }
 
     pub(crate) fn mark(&self, no: EpochNo) -> Option<u64> {

@@ -1,10 +1,12 @@
 //! A server that speaks HTTP: asks, posts, and judges its answers. Knows no rows.
 
+use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde::Deserialize;
 
 use crate::fault::EngineError;
 
@@ -12,16 +14,43 @@ use crate::fault::EngineError;
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// Most characters of a server's words that are repeated.
 const WORDS_MAX: usize = 300;
+const DAY_MS: i64 = 86_400_000;
 
-/// Where an engine is and who may write.
+/// Where an engine is, and what is expected of it.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// Such as `http://127.0.0.1:8428`, without a slash at its end.
     pub url: String,
-    /// Sent as `Authorization: Token …`.
-    pub token: Option<String>,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// How long rows must be kept there, in days; `None` is for ever, see [`FOR_EVER_DAYS`].
+    pub keep_days: Option<u32>,
+}
+
+/// An engine that keeps rows so long keeps them for ever: not every engine knows how to say that.
+pub const FOR_EVER_DAYS: u32 = 3_650;
+
+/// A secret that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// A path with its parameters, which are sent escaped.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) path: &'static str,
+    pub(crate) parameters: Vec<(&'static str, String)>,
+}
+
+impl Place {
+    fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.parameters.iter().map(|(key, value)| (*key, value.as_str()))
+    }
 }
 
 /// A server.
@@ -29,6 +58,10 @@ pub struct Access {
 pub(crate) struct Server {
     agent: ureq::Agent,
     access: Access,
+    /// Sent as `Authorization: Token …`.
+    token: Option<Token>,
+    /// What a person has to do about a status.
+    remedy: fn(u16) -> &'static str,
 }
 
 /// What a server said.
@@ -40,36 +73,70 @@ pub(crate) struct Answer {
 }
 
 impl Server {
-    pub(crate) fn new(access: Access) -> Self {
+    pub(crate) fn new(access: Access, token: Option<Token>, remedy: fn(u16) -> &'static str) -> Self {
         let config =
             ureq::Agent::config_builder().timeout_global(Some(access.timeout)).http_status_as_error(false);
-        Self { agent: config.build().into(), access }
+        Self { agent: config.build().into(), access, token, remedy }
     }
 
     /// Posts a text, compressed.
-    pub(crate) fn post(&self, path: &str, text: &str) -> Result<Answer, EngineError> {
+    pub(crate) fn post(&self, place: &Place, text: &str) -> Result<Answer, EngineError> {
         let mut gzip = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
         // A vector takes everything.
         let body = gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).unwrap_or_default();
-        let request = self.agent.post(format!("{}{path}", self.access.url));
+        let request = self.authorized(self.agent.post(self.at(place.path)));
+        let request = request.query_pairs(place.pairs());
         let request =
             request.header("Content-Type", "text/plain; charset=utf-8").header("Content-Encoding", "gzip");
-        let request = match &self.access.token {
-            Some(token) => request.header("Authorization", format!("Token {token}")),
-            None => request,
-        };
         self.answer(request.send(&body[..]))
     }
 
     /// Asks with parameters in the body, which has room for long ones.
     pub(crate) fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<String, EngineError> {
-        let request = self.agent.post(format!("{}{path}", self.access.url));
+        let request = self.authorized(self.agent.post(self.at(path)));
         self.expect(request.send_form(parameters.iter().copied()))
+    }
+
+    /// Asks with a text of some kind.
+    pub(crate) fn ask_with(&self, place: &Place, kind: &str, text: &str) -> Result<Answer, EngineError> {
+        let request = self.authorized(self.agent.post(self.at(place.path)));
+        self.answer(request.query_pairs(place.pairs()).header("Content-Type", kind).send(text))
     }
 
     /// Asks for a page.
     pub(crate) fn get(&self, path: &str) -> Result<String, EngineError> {
-        self.expect(self.agent.get(format!("{}{path}", self.access.url)).call())
+        self.expect(self.authorized(self.agent.get(self.at(path))).call())
+    }
+
+    /// Asks for a page and hands out whatever it says.
+    pub(crate) fn look(&self, place: &Place) -> Result<Answer, EngineError> {
+        let request = self.authorized(self.agent.get(self.at(place.path)));
+        self.answer(request.query_pairs(place.pairs()).call())
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.access.url)
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(Token(token)) => request.header("Authorization", format!("Token {token}")),
+            None => request,
+        }
+    }
+
+    /// Judges how long the engine keeps rows; `None` is for ever. `what` and `remedy` tell a person.
+    pub(crate) fn judge_keep(&self, kept_ms: Option<i64>, remedy: &'static str) -> Result<(), EngineError> {
+        let asked = self.access.keep_days;
+        let days_min = asked.unwrap_or(FOR_EVER_DAYS);
+        let Some(kept_ms) = kept_ms.filter(|kept_ms| *kept_ms < i64::from(days_min) * DAY_MS) else {
+            return Ok(());
+        };
+        let kept = kept_ms as f64 / DAY_MS as f64;
+        let asked = asked.map_or_else(|| "for ever".to_owned(), |days| format!("for {days} days"));
+        let what =
+            format!("it keeps readings for {kept:.1} days, and storage.retention.raw_days asks {asked}");
+        Err(self.unfit(what, remedy))
     }
 
     fn expect(&self, response: Response) -> Result<String, EngineError> {
@@ -98,6 +165,12 @@ impl Server {
         EngineError::Busy { url: self.place(), status, text: words(text) }
     }
 
+    /// An answer that only a person can change.
+    pub(crate) fn refusal(&self, answer: &Answer) -> EngineError {
+        let what = format!("it says {} {}", answer.status, words(&answer.text));
+        self.unfit(what, (self.remedy)(answer.status))
+    }
+
     pub(crate) fn unfit(&self, what: impl Into<String>, remedy: &'static str) -> EngineError {
         EngineError::Unfit { url: self.place(), what: what.into(), remedy }
     }
@@ -107,9 +180,24 @@ impl Server {
     }
 }
 
+#[derive(Deserialize)]
+struct Said {
+    message: Option<String>,
+    error: Option<String>,
+}
+
 type Response = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
-/// The beginning of what a server says, on one line.
+/// The beginning of what a server says, on one line; of JSON only what it means to say.
 pub(crate) fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(WORDS_MAX).collect()
+    let said: Option<Said> = serde_json::from_str(text).ok();
+    let said = said.and_then(|said| said.message.or(said.error));
+    said.as_deref()
+        .unwrap_or(text)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(WORDS_MAX)
+        .collect()
 }

@@ -9,35 +9,38 @@
 //!
 //! It keeps some 15 digits of a value and one row of a point at a moment, and nothing of before 1970.
 
-mod read;
-mod rows;
+mod questions;
 mod windows;
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
-use sitian_model::Row;
-use sitian_series::{Append, AppendError, Refused};
+use sitian_series::Window;
 
+use crate::dialect::Dialect;
+use crate::engine::Engine;
 use crate::fault::EngineError;
-use crate::names::Names;
-use crate::server::{Access, Server};
+use crate::names::{Choice, Names};
+use crate::rows::Moments;
+use crate::server::{Access, Place, Server};
 use crate::write::{Patience, Writer};
-
-pub use read::VictoriaReader;
 
 const DAY_MS: i64 = 86_400_000;
 /// Rows further ahead of the clock are dropped by the server.
 const AHEAD_MS_MAX: i64 = 2 * DAY_MS - 60_000;
+/// It does not look into the first day of 1970 when it is asked for a window of time.
+const FIRST_MS: i64 = DAY_MS;
 /// How it has to be started.
 const DEDUP: &str = "flag{name=\"dedup.minScrapeInterval\", value=\"1ms\"";
+const REMEDY: &str =
+    "start it with -retentionPeriod=100y, or as many days (…d) as you set storage.retention.raw_days to";
 const RETENTION: &str = "flag{name=\"retentionPeriod\", value=\"";
 
-/// A running VictoriaMetrics, single node.
-#[derive(Debug, Clone)]
-pub struct Victoria {
-    writer: Writer,
+/// A VictoriaMetrics, single node.
+#[derive(Debug)]
+struct Victoria {
+    server: Server,
     /// How far back rows are kept.
     kept_ms: i64,
 }
@@ -48,39 +51,51 @@ struct Snapshot {
     msg: Option<String>,
 }
 
-impl Victoria {
-    /// Looks whether the server is there and fit, and what it keeps.
-    ///
-    /// # Errors
-    /// It does not answer, or is not set up in a way that loses nothing; the message says what to do.
-    pub fn connect(access: Access, names: Arc<Names>, patience: Patience) -> Result<Self, EngineError> {
-        let server = Server::new(access);
-        server.get("/health")?;
-        let metrics = server.get("/metrics")?;
-        if !metrics.contains(DEDUP) {
-            return Err(server.unfit(
-                "it would count a reading twice that is sent twice",
-                "start it with -dedup.minScrapeInterval=1ms",
-            ));
-        }
-        let period = metrics.split(RETENTION).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("1");
-        let Some(kept_ms) = period_ms(period) else {
-            return Err(server.nonsense(format!("its retentionPeriod \"{period}\"")));
-        };
-        let path = "/api/v2/write?precision=ms".to_owned();
-        let victoria = Self { writer: Writer { server, names, path, patience }, kept_ms };
-        victoria.barrier()?;
-        Ok(victoria)
+/// Looks whether the server is there and fit, and what it keeps.
+///
+/// # Errors
+/// It does not answer, or is not set up in a way that loses nothing; the message says what to do.
+pub fn connect(access: Access, names: Arc<Names>, patience: Patience) -> Result<Engine, EngineError> {
+    let server = Server::new(access, None, remedy);
+    server.get("/health")?;
+    let metrics = server.get("/metrics")?;
+    if !metrics.contains(DEDUP) {
+        return Err(server.unfit(
+            "it would count a reading twice that is sent twice",
+            "start it with -dedup.minScrapeInterval=1ms",
+        ));
+    }
+    let period = metrics.split(RETENTION).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("1");
+    let Some(kept_ms) = period_ms(period) else {
+        let what = format!("nobody understands its -retentionPeriod={period}");
+        return Err(server.unfit(what, REMEDY));
+    };
+    server.judge_keep(Some(kept_ms), REMEDY)?;
+    let victoria = Victoria { server: server.clone(), kept_ms };
+    victoria.settle()?;
+    let place = Place { path: "/api/v2/write", parameters: vec![("precision", "ms".to_owned())] };
+    Ok(Engine::new(Writer { server, names, place, patience }, victoria))
+}
+
+fn remedy(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "let the ingestor write there without a password",
+        404 => "correct storage.url: nothing takes line protocol there",
+        _ => "see what the engine's own log says",
+    }
+}
+
+impl Dialect for Victoria {
+    fn keeps(&self, now_ms: i64) -> Range<i64> {
+        now_ms.saturating_sub(self.kept_ms).max(0)..now_ms + AHEAD_MS_MAX + 1
     }
 
-    /// A view for queries. Cheap; clone it freely.
-    pub fn reader(&self) -> VictoriaReader {
-        VictoriaReader::new(self.writer.server.clone(), Arc::clone(&self.writer.names))
+    fn answers(&self, now_ms: i64) -> Range<i64> {
+        FIRST_MS..now_ms + AHEAD_MS_MAX + DAY_MS
     }
 
-    /// Returns when everything that was written before is on the server's disk.
-    fn barrier(&self) -> Result<(), EngineError> {
-        let server = &self.writer.server;
+    fn settle(&self) -> Result<(), EngineError> {
+        let server = &self.server;
         let text = server.get("/snapshot/create")?;
         let made: Snapshot =
             serde_json::from_str(&text).map_err(|error| server.nonsense(format!("a snapshot: {error}")))?;
@@ -93,45 +108,50 @@ impl Victoria {
         }
         Ok(())
     }
-}
 
-impl Append for Victoria {
-    fn append(&mut self, rows: &[Row]) -> Result<Vec<Refused>, AppendError> {
-        let now = now_ms();
-        let (oldest, newest) = (now.saturating_sub(self.kept_ms).max(0), now + AHEAD_MS_MAX);
-        let kept = |row: &Row| (oldest..=newest).contains(&row.at.0);
-        let mut refused = Vec::new();
-        let mut taken: Vec<usize> = (0..rows.len()).collect();
-        if !rows.iter().all(kept) {
-            taken.retain(|index| kept(&rows[*index]));
-            let why = |at: i64| {
-                if at < oldest { "it is older than the engine keeps" } else { "it is far in the future" }
-            };
-            let outside = rows.iter().enumerate().filter(|(_, row)| !kept(row));
-            refused.extend(outside.map(|(index, row)| Refused { index, why: why(row.at.0).to_owned() }));
-        }
-        let inside: Vec<Row> = taken.iter().map(|index| rows[*index]).collect();
-        let found = self.writer.write(&inside)?;
-        refused.extend(found.into_iter().map(|found| Refused { index: taken[found.index], why: found.why }));
-        refused.sort_by_key(|refused| refused.index);
-        if refused.len() < rows.len() {
-            let later = |error| AppendError::Later { retry_after_ms: None, source: Box::new(error) };
-            self.barrier().map_err(later)?;
-        }
-        Ok(refused)
+    fn ends(&self, choice: &Choice<'_>, span: Range<i64>) -> Result<Option<(i64, i64)>, EngineError> {
+        self.first_and_last(choice, span)
+    }
+
+    fn fields(
+        &self,
+        choice: &Choice<'_>,
+        span: Range<i64>,
+        _most: Option<usize>,
+        found: &mut Moments<'_>,
+    ) -> Result<(), EngineError> {
+        self.export(choice, span, found)
+    }
+
+    fn newest(
+        &self,
+        choice: &Choice<'_>,
+        span: Range<i64>,
+        found: &mut Moments<'_>,
+    ) -> Result<(), EngineError> {
+        self.last(choice, span, found)
+    }
+
+    /// It takes lengths in seconds exactly, those in milliseconds it may cut.
+    fn measures(&self, window_ms: i64) -> bool {
+        window_ms % 1_000 == 0
+    }
+
+    fn windows(
+        &self,
+        choice: &Choice<'_>,
+        window_ms: i64,
+        windows: &mut [Window],
+    ) -> Result<bool, EngineError> {
+        windows::fill(&self.server, choice, window_ms, windows)
     }
 }
 
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A retention period as the server's flag says it: months without a unit, or hours, days, weeks, years.
+/// A retention period as the server's flag says it: months, also without a unit, or hours, days, weeks, years.
 fn period_ms(text: &str) -> Option<i64> {
     let number = text.trim_end_matches(char::is_alphabetic);
     let days = match &text[number.len()..] {
-        "" => 31.0,
+        "" | "M" => 31.0,
         "h" => 1.0 / 24.0,
         "d" => 1.0,
         "w" => 7.0,
@@ -155,6 +175,7 @@ mod tests {
             ("10d", Some(10.0)),
             ("2w", Some(14.0)),
             ("1.5d", Some(1.5)),
+            ("2M", Some(62.0)),
             ("soon", None),
             ("0", None),
             ("-1d", None),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  204, 200             stored
-//!  400, 422             some line is refused: halve until it is found; writing the others again changes nothing
+//!  400, 422             some line is refused: halve until it is found; writing the others again changes nothing. None is
+//!                       looked for if the server says that it dropped as many as there are
 //!  413                  too long: halve
 //!  429, 5xx, no answer  later: wait as long as the server asks, or twice as long as the last time, and try again
 //!  401, 403, 404, …     never: a person has to act
@@ -14,10 +15,9 @@ use std::time::Duration;
 use sitian_model::Row;
 use sitian_series::{AppendError, Refused};
 
-use crate::fault::EngineError;
 use crate::line;
 use crate::names::Names;
-use crate::server::{Answer, Server, words};
+use crate::server::{Answer, Place, Server, words};
 
 /// Most lines of one request.
 pub const LINES_MAX: usize = 5_000;
@@ -44,8 +44,8 @@ impl Default for Patience {
 pub(crate) struct Writer {
     pub(crate) server: Server,
     pub(crate) names: Arc<Names>,
-    /// Path and parameters of the write API, times in milliseconds.
-    pub(crate) path: String,
+    /// The write API, times in milliseconds.
+    pub(crate) place: Place,
     pub(crate) patience: Patience,
 }
 
@@ -111,8 +111,9 @@ impl Writer {
             Ok(()) => return Ok(()),
             Err(why) => why,
         };
-        if to - from == 1 {
-            refused.push(Refused { index: lines.rows[from].0, why });
+        if to - from == 1 || dropped(&why) == Some(to - from) {
+            let all = lines.rows[from..to].iter();
+            refused.extend(all.map(|(index, _)| Refused { index: *index, why: why.clone() }));
             return Ok(());
         }
         let middle = from + (to - from) / 2;
@@ -128,12 +129,12 @@ impl Writer {
         let (mut wait, mut tries) = (self.patience.first, 0);
         loop {
             tries += 1;
-            let (asked, error) = match self.server.post(&self.path, text) {
+            let (asked, error) = match self.server.post(&self.place, text) {
                 Ok(answer) => match judge(&answer) {
                     Verdict::Stored => return Ok(Ok(())),
                     Verdict::Refused(why) => return Ok(Err(why)),
                     Verdict::TooLong => return Ok(Err("it is too long for the engine".to_owned())),
-                    Verdict::Never => return Err(AppendError::Never(Box::new(self.refusal(&answer)))),
+                    Verdict::Never => return Err(AppendError::Never(Box::new(self.server.refusal(&answer)))),
                     Verdict::Later(asked) => (asked, self.server.busy(answer.status, &answer.text)),
                 },
                 Err(error) => (None, error),
@@ -149,15 +150,12 @@ impl Writer {
             wait = (wait * 2).min(self.patience.longest);
         }
     }
+}
 
-    fn refusal(&self, answer: &Answer) -> EngineError {
-        let remedy = match answer.status {
-            401 | 403 => "let the ingestor write there without a password",
-            404 => "correct storage.url: nothing takes line protocol there",
-            _ => "see what the engine's own log says",
-        };
-        self.server.unfit(format!("it says {} {}", answer.status, words(&answer.text)), remedy)
-    }
+/// How many lines a server says that it has dropped.
+fn dropped(why: &str) -> Option<usize> {
+    let number = why.rsplit_once("dropped=")?.1;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn judge(answer: &Answer) -> Verdict {

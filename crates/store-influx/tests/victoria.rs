@@ -14,7 +14,7 @@ use sitian_series::{
     AggregateQuery, Append, AppendError, Cursor, Extras, Page, RangeQuery, Refused, Series, SeriesError,
     Window,
 };
-use sitian_store_influx::{Access, EngineError, Names, Patience, Tags, Victoria, VictoriaReader};
+use sitian_store_influx::{Access, EngineError, Names, Patience, Reader, Tags, victoria};
 
 /// The contract's cases play in the first hours of 1970, where this engine does not look; here they play whole days later.
 const LATER_MS: i64 = 20_000 * 86_400_000;
@@ -30,16 +30,16 @@ fn earlier(at: Timestamp) -> Timestamp {
 }
 
 struct Played {
-    engine: Victoria,
+    engine: sitian_store_influx::Engine,
 }
 
 #[derive(Clone)]
 struct PlayedReader {
-    reader: VictoriaReader,
+    reader: Reader,
 }
 
 fn access(running: &Running) -> Access {
-    Access { url: running.url(), token: None, timeout: Duration::from_secs(60) }
+    Access { url: running.url(), timeout: Duration::from_secs(60), keep_days: None }
 }
 
 /// Points 1 to 60 and the highest, which the cases use, as those of a gateway of their own.
@@ -116,6 +116,15 @@ impl Series for PlayedReader {
         self.reader.walk(point, shifted(span), &mut |row| each(&back(*row)))
     }
 
+    fn walk_all(
+        &self,
+        points: &[PointNo],
+        span: Span,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<(), SeriesError> {
+        self.reader.walk_all(points, shifted(span), &mut |row| each(&back(*row)))
+    }
+
     fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
         let windows =
             self.reader.aggregate(&AggregateQuery { span: shifted(query.span), ..query.clone() })?;
@@ -131,7 +140,7 @@ fn the_engine_passes_the_contract() {
     suite(|| {
         games += 1;
         let names = names(&format!("game-{games}"));
-        let engine = Victoria::connect(access(&running), names, Patience::default()).expect("is fit");
+        let engine = victoria::connect(access(&running), names, Patience::default()).expect("is fit");
         Played { engine }
     });
     assert!(games > 50);
@@ -140,15 +149,71 @@ fn the_engine_passes_the_contract() {
 #[test]
 fn a_server_that_would_count_doubles_is_refused_with_what_to_do() {
     let Some(running) = Running::start(&[]) else { return };
-    let found = Victoria::connect(access(&running), names("gw"), Patience::default());
+    let found = victoria::connect(access(&running), names("gw"), Patience::default());
     let Err(error @ EngineError::Unfit { .. }) = found else { panic!("{found:?}") };
     assert!(error.to_string().contains("start it with -dedup.minScrapeInterval=1ms"), "{error}");
 }
 
 #[test]
+fn a_server_that_forgets_too_early_is_refused_with_what_to_do() {
+    // The last of two flags is in force.
+    let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms", "-retentionPeriod=2"]) else {
+        return;
+    };
+    let connect = |keep_days| {
+        let access = Access { keep_days, ..access(&running) };
+        victoria::connect(access, names("gw"), Patience::default())
+    };
+    for (keep_days, what) in [
+        (None, "it keeps readings for 62.0 days, and storage.retention.raw_days asks for ever"),
+        (Some(63), "it keeps readings for 62.0 days, and storage.retention.raw_days asks for 63 days"),
+    ] {
+        let error = connect(keep_days).expect_err("forgets too early").to_string();
+        assert!(error.contains(what) && error.contains("-retentionPeriod="), "{error}");
+    }
+    connect(Some(62)).expect("keeps what is asked for");
+}
+
+#[test]
+fn a_point_whose_base_is_renamed_goes_on_where_it_was() {
+    let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
+    let names = names("gw");
+    let mut engine =
+        victoria::connect(access(&running), Arc::clone(&names), Patience::default()).expect("is fit");
+    // The values and quality before are greater than those behind.
+    let rows: Vec<Row> = (0..8).map(|n| good(1, LATER_MS + n * 1_000, n as u64, 90.0 - n as f64)).collect();
+    assert_eq!(engine.append(&rows[..5]).expect("takes all"), []);
+    let tags = Tags {
+        gateway: "gw".into(),
+        device: "a device, \"soil\" = 1".into(),
+        point: "p.1".into(),
+        base: "another".into(),
+        ..Tags::default()
+    };
+    names.point(PointNo(1), tags).expect("can be written");
+    // Some came again under the new name.
+    assert_eq!(engine.append(&rows[3..]).expect("takes all"), []);
+    let reader = engine.reader();
+    assert_eq!(reader.latest(&[PointNo(1)]).expect("answers"), [rows.last().copied()]);
+    let query = RangeQuery { point: PointNo(1), span: span(0, i64::MAX), limit: 100, after: None };
+    assert_eq!(reader.range(&query).expect("answers").rows, rows);
+    let query = AggregateQuery {
+        point: PointNo(1),
+        span: span(LATER_MS, LATER_MS + HOUR_MS),
+        window_ms: HOUR_MS,
+        offset_ms: 0,
+        interval_ms: None,
+        extras: Extras::default(),
+    };
+    let mut reference = Reference::default();
+    reference.append(&rows).expect("takes all");
+    assert_eq!(reader.aggregate(&query).expect("answers"), reference.aggregate(&query).expect("answers"));
+}
+
+#[test]
 fn rows_are_on_the_disk_when_append_returns_and_what_the_server_would_drop_is_refused() {
     let Some(mut running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
-    let mut engine = Victoria::connect(access(&running), names("gw"), Patience::default()).expect("is fit");
+    let mut engine = victoria::connect(access(&running), names("gw"), Patience::default()).expect("is fit");
     let row = |n: i64| good(1, LATER_MS + n * 1_000, n as u64, n as f64 / 10.0);
     let mut rows: Vec<Row> = (0..200).map(row).collect();
     rows.insert(3, Row { at: Timestamp(-1), ..row(500) });
@@ -180,7 +245,7 @@ fn rows_are_on_the_disk_when_append_returns_and_what_the_server_would_drop_is_re
 fn a_server_that_is_down_gives_the_rows_back_and_takes_them_when_it_is_up_again() {
     let Some(mut running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
     let patience = Patience { tries: 2, first: Duration::from_millis(1), longest: Duration::from_millis(2) };
-    let mut engine = Victoria::connect(access(&running), names("gw"), patience).expect("is fit");
+    let mut engine = victoria::connect(access(&running), names("gw"), patience).expect("is fit");
     let rows: Vec<Row> = (0..50).map(|n| good(1, LATER_MS + n * 1_000, n as u64, n as f64)).collect();
     running.kill();
     let down = engine.append(&rows);
@@ -194,7 +259,7 @@ fn a_server_that_is_down_gives_the_rows_back_and_takes_them_when_it_is_up_again(
 #[test]
 fn hours_over_a_month_are_worked_out_by_the_server_and_only_what_the_span_cuts_is_counted_from_rows() {
     let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
-    let mut engine = Victoria::connect(access(&running), names("gw"), Patience::default()).expect("is fit");
+    let mut engine = victoria::connect(access(&running), names("gw"), Patience::default()).expect("is fit");
     let row = |n: i64| {
         let at = LATER_MS + n * 300_000 + n * 7_919 % 250;
         match n % 97 {

@@ -112,8 +112,7 @@ impl Tenure {
         }
         for slot in ask.claim {
             let mine = self.leases.get(&slot).filter(|lease| lease.member == self.member);
-            // An answer that was under way for so long entitles to nothing any more.
-            if let Some(hold) = mine.map(|lease| lease.hold).filter(|_| now_ms < until_ms)
+            if let Some(hold) = mine.map(|lease| lease.hold)
                 && !self.held.contains_key(&slot)
             {
                 self.begun += 1;

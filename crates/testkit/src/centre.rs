@@ -82,7 +82,7 @@ impl std::fmt::Debug for Process {
     }
 }
 
-pub(crate) fn rules() -> Rules {
+fn rules() -> Rules {
     Rules::parse(&[("world.toml", RULES)], &Vocabulary::any()).unwrap_or_default()
 }
 
@@ -426,7 +426,7 @@ fn note_effects(transaction: &Transaction, ether: &mut Ether) {
     }
 }
 
-pub(crate) fn watched(entry: &PointEntry) -> WatchedPoint {
+fn watched(entry: &PointEntry) -> WatchedPoint {
     WatchedPoint {
         point: entry.no,
         id: entry.id.clone(),

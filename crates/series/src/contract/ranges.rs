@@ -19,6 +19,7 @@ pub(super) fn cases<E: Engine>() -> Vec<Case<E>> {
         ("pages may end between rows of one moment", paging_ties),
         ("times before 1970 and far away are times", extreme_times),
         ("long ranges come out whole", large),
+        ("many points walked at once tell what each tells alone", together),
         ("limits out of bounds are refused", limits),
     ]
 }
@@ -153,6 +154,24 @@ fn large<E: Engine>(play: &mut Play<E>) {
     play.expect_range(1, 0, i64::MAX, &rows);
     expect_pages(play, 0, i64::MAX, 7_777, &rows);
     play.expect_range(1, 10_000 * 60_000, 20_000 * 60_000, &rows[10_000..20_000]);
+}
+
+fn together<E: Engine>(play: &mut Play<E>) {
+    let row = |n: i64| good((n % 50) as u32 + 1, n * 1_000, n as u64, n as f64);
+    let rows: Vec<_> = (0..2_000).map(row).collect();
+    for part in rows.chunks(700) {
+        play.append(part);
+    }
+    let points: Vec<_> = (2..60).map(sitian_model::PointNo).collect();
+    let mut found: Vec<Row> = Vec::new();
+    let reader = play.engine.reader();
+    let walked = reader.walk_all(&points, span(300_000, 1_700_000), &mut |row| found.push(*row));
+    walked.unwrap_or_else(|e| panic!("{play}: walking many failed: {e:?}"));
+    let mut expected: Vec<Row> = rows[300..1_700].iter().filter(|row| row.point.0 != 1).copied().collect();
+    // Each point comes in order.
+    found.sort_by_key(|row| row.point);
+    expected.sort_by_key(|row| row.point);
+    assert_eq!(found, expected, "{play}");
 }
 
 fn limits<E: Engine>(play: &mut Play<E>) {

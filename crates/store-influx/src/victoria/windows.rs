@@ -4,17 +4,13 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sitian_model::{Cause, Quality, Span};
-use sitian_series::{AggregateQuery, SeriesError, Window, WindowFold};
+use sitian_model::{Cause, Quality};
+use sitian_series::Window;
 
-use super::read::{FIRST_MS, VictoriaReader, seconds, selector};
+use super::questions::{seconds, selector};
 use crate::fault::EngineError;
-use crate::names::Named;
-
-/// The server takes lengths in seconds exactly, those in milliseconds it may cut.
-const EXACT_MS: i64 = 1_000;
-/// Most windows of one question.
-const WINDOWS_MAX: usize = 10_000;
+use crate::names::Choice;
+use crate::server::Server;
 
 #[derive(Deserialize)]
 struct Reply {
@@ -35,51 +31,15 @@ struct Line {
 /// Numbers of windows by what was asked, one for each window that has any.
 type Numbers = BTreeMap<String, BTreeMap<usize, f64>>;
 
-/// The windows of a query, if the server can work them out; `None` if rows have to be counted.
-pub(super) fn of(
-    reader: &VictoriaReader,
-    query: &AggregateQuery,
-) -> Result<Option<Vec<Window>>, SeriesError> {
-    let mut windows = WindowFold::new(query)?.finish()?;
-    let exact = query.window_ms % EXACT_MS == 0 && !query.extras.need_rows() && !query.extras.increase;
-    let Some(named) = reader.names().of(query.point).filter(|_| exact) else { return Ok(None) };
-    let whole = |window: &Window| {
-        window.from >= query.span.from
-            && window.to <= query.span.to
-            && window.from.0 >= FIRST_MS + query.window_ms
-    };
-    let first = windows.iter().position(whole).unwrap_or(windows.len());
-    let end = windows.iter().rposition(whole).map_or(first, |last| last + 1);
-    for part in windows[first..end].chunks_mut(WINDOWS_MAX) {
-        if !fill(reader, &named, query.window_ms, part)? {
-            return Ok(None);
-        }
-    }
-    // What the span cuts is counted from rows.
-    for place in (0..first).chain(end..windows.len()) {
-        let window = &windows[place];
-        let span = Span { from: window.from.max(query.span.from), to: window.to.min(query.span.to) };
-        let mut fold = WindowFold::new(&AggregateQuery { span, ..query.clone() })?;
-        reader.scan(query.point, span, &mut |row| {
-            fold.observe_row(row);
-            true
-        })?;
-        if let [cut] = &fold.finish()?[..] {
-            windows[place] = cut.clone();
-        }
-    }
-    Ok(Some(windows))
-}
-
 /// Gives windows of one length, without holes between them, their numbers. False if the tags of the point changed within
 /// one of them: then the server cannot tell which value came first.
-fn fill(
-    reader: &VictoriaReader,
-    named: &Named,
+pub(super) fn fill(
+    server: &Server,
+    choice: &Choice<'_>,
     window_ms: i64,
     windows: &mut [Window],
 ) -> Result<bool, EngineError> {
-    let (who, length) = (selector(named), format!("[{}s]", window_ms / 1_000));
+    let (who, length) = (selector(choice), format!("[{}s]", window_ms / 1_000));
     let over = |function: &str, field: &str| format!("{function}_over_time(reading_{field}{who}{length})");
     let equal = |code: u8| format!("sum(count_eq_over_time(reading_quality{who}{length}, {code}))");
     let asked = [
@@ -93,7 +53,7 @@ fn fill(
         ("last", format!("max({})", over("last", "value"))),
     ];
     let asked = asked.map(|(name, query)| (name.to_owned(), query));
-    let numbers = ask(reader, &asked, window_ms, windows)?;
+    let numbers = ask(server, &asked, window_ms, windows)?;
     let of = |name: &str, n: usize| numbers.get(name).and_then(|numbers| numbers.get(&n)).copied();
     if (0..windows.len()).any(|n| of("series", n).is_some_and(|series| series > 1.0)) {
         return Ok(false);
@@ -112,7 +72,7 @@ fn fill(
             causes.flat_map(|cause| [Quality::Uncertain(cause), Quality::Bad(cause)]).collect();
         let asked: Vec<(String, String)> =
             qualities.iter().map(|quality| (quality.code().to_string(), equal(quality.code()))).collect();
-        let numbers = ask(reader, &asked, window_ms, windows)?;
+        let numbers = ask(server, &asked, window_ms, windows)?;
         for quality in qualities {
             for (n, count) in numbers.get(&quality.code().to_string()).into_iter().flatten() {
                 let count = *count as u64;
@@ -129,7 +89,7 @@ fn fill(
 
 /// Asks several questions about every window at once.
 fn ask(
-    reader: &VictoriaReader,
+    server: &Server,
     asked: &[(String, String)],
     window_ms: i64,
     windows: &[Window],
@@ -147,9 +107,9 @@ fn ask(
         ("step", &step),
         ("nocache", "1"),
     ];
-    let text = reader.server().ask("/api/v1/query_range", &parameters)?;
+    let text = server.ask("/api/v1/query_range", &parameters)?;
     let reply: Reply =
-        serde_json::from_str(&text).map_err(|error| reader.server().nonsense(format!("windows: {error}")))?;
+        serde_json::from_str(&text).map_err(|error| server.nonsense(format!("windows: {error}")))?;
     let mut numbers = Numbers::new();
     for Line { metric, values } in reply.data.result {
         let name = metric.get("asked").cloned().unwrap_or_default();

@@ -17,6 +17,12 @@ pub struct Heard {
     pub body: String,
 }
 
+/// What an InfluxDB 2 says of its health.
+pub const HEALTH: &str = r#"{"name":"influxdb", "message":"ready for queries and writes", "status":"pass", "checks":[], "version": "v2.7.12", "commit": "ec9dcde5d6"}"#;
+
+/// A list of one bucket, kept for ever.
+pub const BUCKETS: &str = r#"{"links":{"self":"/api/v2/buckets"},"buckets":[{"id":"0a","orgID":"0b","type":"user","name":"soil","retentionRules":[{"type":"expire","everySeconds":0,"shardGroupDurationSeconds":604800}]}]}"#;
+
 /// What it says to a request: status line, more header lines, body.
 pub type Said = (&'static str, &'static str, String);
 

@@ -1,0 +1,85 @@
+//! Where readings are kept: what is understood, and what is refused with what to do.
+
+use std::os::unix::fs::PermissionsExt;
+
+use sitian_store_influx::Token;
+use sitian_store_influx::influx::Bucket;
+
+use super::*;
+use crate::readings::{Kind, Server};
+use crate::settings::DEFAULTS;
+
+fn judge(storage: &str, folder: &Path, token: Option<&str>) -> Result<Parts, String> {
+    let text = format!("[storage]\n{storage}\n");
+    let loaded =
+        sitian_settings::load(DEFAULTS, Some(("ingestor.toml", &text)), [], "X_", &[]).expect("readable");
+    let told = |faults: Vec<ConfigFault>| faults.iter().map(|fault| format!("{fault}\n")).collect();
+    Parts::judge_with(&loaded, folder, token.map(str::to_owned)).map_err(told)
+}
+
+const INFLUX: &str = "engine = \"influxdb2\"\nurl = \"https://influx.county:8086/\"\norganisation = \"a county\"\nbucket = \"soil\"";
+
+fn influx(token: &str, keep_days: Option<u32>) -> Place {
+    let (organisation, bucket, token) = ("a county".into(), "soil".into(), Token(token.into()));
+    let kind = Kind::Influx(Bucket { organisation, bucket, token });
+    Place::Elsewhere(Server { url: "https://influx.county:8086".into(), keep_days, kind })
+}
+
+#[test]
+fn an_engine_is_described_by_its_own_settings_and_no_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (storage, token, fault) in [
+        ("", None, None),
+        ("engine = \"postgres\"", None, Some("storage.engine: \"postgres\" is no engine")),
+        ("url = \"http://127.0.0.1:1\"", None, Some("the embedded engine has none")),
+        ("bucket = \"soil\"", None, Some("storage.bucket: only InfluxDB 2 has one")),
+        ("engine = \"victoriametrics\"\nurl = \"http://127.0.0.1:8428\"", None, None),
+        ("engine = \"victoriametrics\"", None, Some("write it as http://127.0.0.1:8428")),
+        (
+            "engine = \"victoriametrics\"\nurl = \"http://127.0.0.1:8428\"\ntoken_file = \"t\"",
+            None,
+            Some("storage.token_file: only InfluxDB 2 has one"),
+        ),
+        ("engine = \"influxdb2\"", Some("secret"), Some("storage.bucket: InfluxDB 2 needs one")),
+        (INFLUX, Some("secret"), None),
+        (INFLUX, Some(" \n"), Some("storage.token_file: InfluxDB 2 needs a token")),
+        (INFLUX, None, Some("set SITIAN_STORAGE_TOKEN")),
+        (&format!("{INFLUX}\ntoken_file = \"none\""), None, Some("none cannot be read")),
+        (
+            &format!("{INFLUX}\nretention.hourly_days = 9"),
+            Some("secret"),
+            Some("leave hourly_days and daily_days at 0"),
+        ),
+    ] {
+        match (judge(storage, folder.path(), token), fault) {
+            (Ok(_), None) => {}
+            (Err(found), Some(fault)) => {
+                assert!(found.contains(fault), "{storage}: {found}");
+                assert!(!found.contains("secret"), "{found}");
+            }
+            (found, _) => panic!("{storage}: {:?}", found.map(|parts| parts.place)),
+        }
+    }
+}
+
+#[test]
+fn a_token_comes_from_its_file_or_the_environment_and_no_text_shows_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "from-the-file\n").expect("writes");
+    let with_file = format!("{INFLUX}\ntoken_file = \"token\"\nretention.raw_days = 400");
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("sets the mode");
+        let parts = judge(&with_file, folder.path(), Some("from-the-environment")).expect("is sound");
+        assert_eq!(parts.place, influx("from-the-file", Some(400)));
+        assert!(!format!("{:?}", parts.place).contains("from-the-file"));
+        assert_eq!(parts.retention, Retention::default(), "this file forgets nothing by it");
+        assert_eq!(parts.warnings.len(), usize::from(warned), "{mode:o}: {:?}", parts.warnings);
+        assert!(!warned || parts.warnings[0].contains("chmod 600"), "{:?}", parts.warnings);
+    }
+    let parts = judge(INFLUX, folder.path(), Some("from-the-environment\n")).expect("is sound");
+    assert_eq!(parts.place, influx("from-the-environment", None));
+    std::fs::write(&file, "two words").expect("writes");
+    let refused = judge(&with_file, folder.path(), None).err().unwrap_or_default();
+    assert!(refused.contains("holds no token") && !refused.contains("two words"), "{refused}");
+}

@@ -1,0 +1,210 @@
+//! The read side of an engine. Rows come slice by slice of time, so that memory does not grow with the span; the newest
+//! rows of many points are one question; windows are worked out by the engine where it can.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sitian_model::{PointNo, Row, Span};
+use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold};
+
+use crate::dialect::Dialect;
+use crate::engine::now_ms;
+use crate::fault::EngineError;
+use crate::names::{Choice, Named, Names};
+use crate::rows::Moments;
+
+const DAY_MS: i64 = 86_400_000;
+/// The first slice of one point, and bounds of the later ones: slices should hold some ten thousand rows.
+const SLICE_MS: i64 = DAY_MS;
+const SLICE_MS_MIN: i64 = 60_000;
+const SLICE_MS_MAX: i64 = 366 * DAY_MS;
+const SLICE_ROWS: std::ops::Range<usize> = 5_000..50_000;
+/// How far back the newest rows are looked for, from short to long: most points have spoken lately.
+const LOOKS_MS: [i64; 3] = [3 * DAY_MS, 40 * DAY_MS, i64::MAX];
+/// Most points of one question.
+const POINTS_MAX: usize = 500;
+/// Most windows of one question.
+const WINDOWS_MAX: usize = 10_000;
+
+/// Reads from an engine. Its methods wait for the server.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    dialect: Arc<dyn Dialect>,
+    names: Arc<Names>,
+}
+
+impl Reader {
+    pub(crate) fn new(dialect: Arc<dyn Dialect>, names: Arc<Names>) -> Self {
+        Self { dialect, names }
+    }
+
+    /// Hands out the rows of points inside a span, slice by slice, until `each` says stop, which it does after `most` rows
+    /// if that is given.
+    fn scan(
+        &self,
+        points: &[(PointNo, Arc<Named>)],
+        span: Span,
+        most: Option<usize>,
+        each: &mut dyn FnMut(&Row) -> bool,
+    ) -> Result<(), EngineError> {
+        let answers = self.dialect.answers(now_ms());
+        let (from, to) = (span.from.0.max(answers.start), span.to.0.min(answers.end));
+        if points.is_empty() || from >= to {
+            return Ok(());
+        }
+        let choice = Choice::of(points);
+        let Some((first, last)) = self.dialect.ends(&choice, from..to)? else { return Ok(()) };
+        let mut from = first.max(from);
+        let mut slice_ms = (SLICE_MS / points.len() as i64).max(SLICE_MS_MIN);
+        while from <= last {
+            let to = from.saturating_add(slice_ms).min(last + 1);
+            let mut found = Moments::new(&self.names, points);
+            self.dialect.fields(&choice, from..to, most, &mut found)?;
+            let rows = found.rows(from..to);
+            if !rows.iter().all(&mut *each) {
+                return Ok(());
+            }
+            if rows.len() < SLICE_ROWS.start {
+                slice_ms = (slice_ms * 2).min(SLICE_MS_MAX);
+            } else if rows.len() >= SLICE_ROWS.end {
+                slice_ms = (slice_ms / 2).max(SLICE_MS_MIN);
+            }
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// The newest rows of points within so many milliseconds.
+    fn newest(
+        &self,
+        points: &[(PointNo, Arc<Named>)],
+        back_ms: i64,
+        rows: &mut HashMap<PointNo, Row>,
+    ) -> Result<(), EngineError> {
+        let now_ms = now_ms();
+        let answers = self.dialect.answers(now_ms);
+        let mut found = Moments::new(&self.names, points);
+        let from = now_ms.saturating_sub(back_ms).max(answers.start);
+        self.dialect.newest(&Choice::of(points), from..answers.end, &mut found)?;
+        for (point, (at, row)) in found.newest() {
+            // Rows that came while the server was answering make the fields disagree: then this one moment is read.
+            let row = match row {
+                Some(row) => Some(row),
+                None => {
+                    let one = self.names.some(&[point]);
+                    let mut found = Moments::new(&self.names, &one);
+                    self.dialect.fields(&Choice::of(&one), at..at + 1, None, &mut found)?;
+                    found.rows(at..at + 1).pop()
+                }
+            };
+            rows.extend(row.map(|row| (point, row)));
+        }
+        Ok(())
+    }
+
+    /// The windows of a query, if the engine can work them out; `None` if rows have to be counted.
+    fn worked_out(&self, query: &AggregateQuery) -> Result<Option<Vec<Window>>, SeriesError> {
+        let mut windows = WindowFold::new(query)?.finish()?;
+        let exact = !query.extras.need_rows() && !query.extras.increase;
+        if !exact || !self.dialect.measures(query.window_ms) {
+            return Ok(None);
+        }
+        let points = self.names.some(&[query.point]);
+        if points.is_empty() {
+            return Ok(Some(windows));
+        }
+        let answers = self.dialect.answers(now_ms());
+        let whole = |window: &Window| {
+            window.from >= query.span.from
+                && window.to <= query.span.to
+                && window.from.0 >= answers.start + query.window_ms
+                && window.to.0 <= answers.end
+        };
+        let first = windows.iter().position(whole).unwrap_or(windows.len());
+        let end = windows.iter().rposition(whole).map_or(first, |last| last + 1);
+        for part in windows[first..end].chunks_mut(WINDOWS_MAX) {
+            if !self.dialect.windows(&Choice::of(&points), query.window_ms, part)? {
+                return Ok(None);
+            }
+        }
+        // What the span cuts is counted from rows.
+        for place in (0..first).chain(end..windows.len()) {
+            let window = &windows[place];
+            let span = Span { from: window.from.max(query.span.from), to: window.to.min(query.span.to) };
+            let mut fold = WindowFold::new(&AggregateQuery { span, ..query.clone() })?;
+            self.scan(&points, span, None, &mut |row| {
+                fold.observe_row(row);
+                true
+            })?;
+            if let [cut] = &fold.finish()?[..] {
+                windows[place] = cut.clone();
+            }
+        }
+        Ok(Some(windows))
+    }
+}
+
+impl Series for Reader {
+    fn latest(&self, points: &[PointNo]) -> Result<Vec<Option<Row>>, SeriesError> {
+        let mut found = HashMap::new();
+        let mut left = self.names.some(points);
+        for back_ms in LOOKS_MS {
+            for part in left.chunks(POINTS_MAX) {
+                self.newest(part, back_ms, &mut found)?;
+            }
+            left.retain(|(point, _)| !found.contains_key(point));
+        }
+        Ok(points.iter().map(|point| found.get(point).copied()).collect())
+    }
+
+    fn range(&self, query: &RangeQuery) -> Result<Page, SeriesError> {
+        query.check()?;
+        let from = query.after.map_or(query.span.from, |after| after.at.max(query.span.from));
+        let mut rows = Vec::new();
+        // One row more says that there are more, and one may be the row that the page before ended with.
+        let most = Some(query.limit + 2);
+        self.scan(&self.names.some(&[query.point]), Span { from, ..query.span }, most, &mut |row| {
+            if query.after.is_none_or(|after| Cursor::of(row) > after) {
+                rows.push(*row);
+            }
+            rows.len() <= query.limit
+        })?;
+        Ok(Page::cut(rows, query.limit))
+    }
+
+    fn walk(
+        &self,
+        point: PointNo,
+        span: Span,
+        each: &mut dyn FnMut(&Row) -> bool,
+    ) -> Result<(), SeriesError> {
+        Ok(self.scan(&self.names.some(&[point]), span, None, each)?)
+    }
+
+    fn walk_all(
+        &self,
+        points: &[PointNo],
+        span: Span,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<(), SeriesError> {
+        for part in self.names.some(points).chunks(POINTS_MAX) {
+            self.scan(part, span, None, &mut |row| {
+                each(row);
+                true
+            })?;
+        }
+        Ok(())
+    }
+
+    fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
+        if let Some(windows) = self.worked_out(query)? {
+            return Ok(windows);
+        }
+        let mut fold = WindowFold::new(query)?;
+        self.scan(&self.names.some(&[query.point]), query.reach(), None, &mut |row| {
+            fold.observe_row(row);
+            true
+        })?;
+        Ok(fold.finish()?)
+    }
+}
