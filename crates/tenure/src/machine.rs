@@ -112,7 +112,8 @@ impl Tenure {
         }
         for slot in ask.claim {
             let mine = self.leases.get(&slot).filter(|lease| lease.member == self.member);
-            if let Some(hold) = mine.map(|lease| lease.hold)
+            // An answer that was under way for so long entitles to nothing any more.
+            if let Some(hold) = mine.map(|lease| lease.hold).filter(|_| now_ms < until_ms)
                 && !self.held.contains_key(&slot)
             {
                 self.begun += 1;

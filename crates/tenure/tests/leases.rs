@@ -295,6 +295,22 @@ fn an_answer_to_an_older_question_is_nothing() {
 }
 
 #[test]
+fn an_answer_that_comes_after_its_lease_may_have_run_out_begins_nothing() {
+    for (late_ms, begun) in [(8_000, 64), (8_100, 0), (60_000, 0)] {
+        let mut bench = Bench::new();
+        bench.tenure.handle_timeout(0);
+        let Some(Command::Ask(look)) = bench.tenure.poll_command() else { panic!("asks at once") };
+        let answer = bench.transact(&look);
+        bench.tenure.handle_answer(answer, 0);
+        let Some(Command::Ask(claim)) = bench.tenure.poll_command() else { panic!("claims at once") };
+        let answer = bench.transact(&claim);
+        // The process slept; no timer has run since.
+        bench.tenure.handle_answer(answer, late_ms);
+        assert_eq!(bench.tenure.holds().len(), begun, "{late_ms}");
+    }
+}
+
+#[test]
 fn the_owner_of_a_slot_is_told_with_its_address() {
     let mut bench = Bench::new();
     bench.step("in=b");

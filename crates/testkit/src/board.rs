@@ -81,7 +81,7 @@ pub struct Process {
 }
 
 /// Sizes and times of a world's uplinks: small, so that everything happens soon.
-fn uplink_limits() -> Limits {
+pub(crate) fn uplink_limits() -> Limits {
     Limits {
         batch_bytes_max: 3_000,
         window_bytes: 6_000,

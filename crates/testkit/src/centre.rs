@@ -82,7 +82,7 @@ impl std::fmt::Debug for Process {
     }
 }
 
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules::parse(&[("world.toml", RULES)], &Vocabulary::any()).unwrap_or_default()
 }
 
@@ -426,7 +426,7 @@ fn note_effects(transaction: &Transaction, ether: &mut Ether) {
     }
 }
 
-fn watched(entry: &PointEntry) -> WatchedPoint {
+pub(crate) fn watched(entry: &PointEntry) -> WatchedPoint {
     WatchedPoint {
         point: entry.no,
         id: entry.id.clone(),

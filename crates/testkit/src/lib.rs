@@ -18,6 +18,8 @@
 //! [`spooler`], [`fieldbus`], [`clock`] (gateway) and [`centre`] (ingestor); `gather` is the gateway's own file. Knows no
 //! real time, no files, no sockets; threads only to run several worlds at once ([`season`]).
 //!
+//! [`fleet`] is a second world: several ingestors that share a broker and a database.
+//!
 //! Reading order: [`world`], `chaos`, [`board`], [`centre`], [`oracle`], [`season`].
 
 pub mod board;
@@ -28,6 +30,7 @@ pub mod dice;
 pub mod disk;
 pub mod ether;
 pub mod fieldbus;
+pub mod fleet;
 #[path = "../../gateway/src/gather.rs"]
 mod gather;
 pub mod line;

@@ -32,6 +32,11 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// One that keeps so many steps for printing.
+    pub fn of(steps_max: usize) -> Self {
+        Self { steps_max, ..Self::default() }
+    }
+
     /// Notes a step.
     pub fn note(&mut self, step: Step) {
         let numbers = [step.at_ms, step.with[0], step.with[1], step.with[2]];
