@@ -26,6 +26,6 @@ mod session;
 pub mod settings;
 mod watchdog;
 
-pub use link::{Event, Link, PublishError, Publisher};
+pub use link::{Event, Link, Listener, PublishError, Publisher};
 pub use section::{Section, SectionFault};
 pub use settings::{Credentials, LinkSettings, Qos, Tls, Will};

@@ -1,16 +1,20 @@
 //! The handle that a program holds: events come out of a receiver, messages go in through a [`Publisher`].
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rumqttc::AsyncClient;
+use rumqttc::{AsyncClient, SubscribeFilter};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::session;
 use crate::settings::{LinkSettings, Qos};
+
+/// Filters of one SUBSCRIBE packet.
+const FILTERS_MAX: usize = 64;
 
 /// What happens on a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,12 +80,25 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Queues SUBSCRIBE packets; false if the queue is full.
+    fn subscribe(&self, filters: Vec<(String, Qos)>) -> bool {
+        filters.chunks(FILTERS_MAX).all(|chunk| {
+            let filters =
+                chunk.iter().map(|(filter, qos)| SubscribeFilter::new(filter.clone(), (*qos).into()));
+            self.client.try_subscribe_many(filters).is_ok()
+        })
+    }
+}
+
 /// What driver and handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) current: Mutex<Option<Arc<Session>>>,
     pub(crate) reconnect: Notify,
     payload_bytes_max: usize,
+    /// Filters beside those of the settings, as a [`Listener`] left them.
+    extra: Mutex<BTreeMap<String, Qos>>,
 }
 
 impl Shared {
@@ -90,6 +107,12 @@ impl Shared {
         if let Some(old) = std::mem::replace(&mut *current, session) {
             old.over.store(true, Ordering::Release);
         }
+    }
+
+    /// Subscribes a session that has just come up to everything beside the settings; false if it takes no more.
+    pub(crate) fn listen(&self, session: &Session) -> bool {
+        let extra = self.extra.lock().unwrap_or_else(PoisonError::into_inner);
+        session.subscribe(extra.iter().map(|(filter, qos)| (filter.clone(), *qos)).collect())
     }
 
     fn get(&self) -> Option<Arc<Session>> {
@@ -113,6 +136,7 @@ impl Link {
             current: Mutex::new(None),
             reconnect: Notify::new(),
             payload_bytes_max: settings.payload_bytes_max,
+            extra: Mutex::default(),
         });
         let driver = tokio::spawn(session::drive(settings, shared.clone(), sender));
         (Self { publisher: Publisher { shared }, driver }, receiver)
@@ -121,6 +145,11 @@ impl Link {
     /// A handle to publish with.
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
+    }
+
+    /// A handle to change what it listens to.
+    pub fn listener(&self) -> Listener {
+        Listener { shared: self.publisher.shared.clone() }
     }
 
     /// Gives up the connection and makes a new one; for a caller that sees no progress although the link is up.
@@ -146,6 +175,42 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.driver.abort();
         self.publisher.shared.set(None);
+    }
+}
+
+/// Changes what a link listens to, beside the filters of its settings. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    shared: Arc<Shared>,
+}
+
+impl Listener {
+    /// Listens to these too, from now on and after every reconnect. What is published after this on the same link leaves
+    /// after the broker was told.
+    pub fn listen(&self, filters: impl IntoIterator<Item = (String, Qos)>) {
+        let mut extra = self.shared.extra.lock().unwrap_or_else(PoisonError::into_inner);
+        let filters = filters.into_iter();
+        let fresh: Vec<_> = filters.filter(|(filter, _)| !extra.contains_key(filter)).collect();
+        extra.extend(fresh.iter().cloned());
+        if let Some(session) = self.shared.get()
+            && !session.subscribe(fresh)
+        {
+            // A new connection subscribes to all.
+            self.shared.reconnect.notify_one();
+        }
+    }
+
+    /// Listens to these no more.
+    pub fn leave<'f>(&self, filters: impl IntoIterator<Item = &'f str>) {
+        let mut extra = self.shared.extra.lock().unwrap_or_else(PoisonError::into_inner);
+        for filter in filters {
+            if extra.remove(filter).is_some()
+                && let Some(session) = self.shared.get()
+            {
+                // If the queue is full, what still comes has nobody to go to.
+                let _ = session.client.try_unsubscribe(filter);
+            }
+        }
     }
 }
 

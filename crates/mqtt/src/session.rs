@@ -170,7 +170,9 @@ impl<'l> Connection<'l> {
 
     async fn subscribed(&mut self, answer: &SubAck) -> Result<(), End> {
         let refused = answer.return_codes.iter().position(|code| *code == SubscribeReasonCode::Failure);
-        if let Some((filter, _)) = refused.and_then(|n| self.settings.subscriptions.get(n)) {
+        if let Some(n) = refused {
+            let first = self.settings.subscriptions.get(n).filter(|_| self.subscribing);
+            let filter = first.map_or("a topic", |(filter, _)| filter);
             return Err(End::Fault(format!("the broker refuses the subscription to {filter}")));
         }
         if std::mem::replace(&mut self.subscribing, false) {
@@ -182,6 +184,9 @@ impl<'l> Connection<'l> {
     async fn up(&mut self) -> Result<(), End> {
         *self.sessions = self.session.number;
         self.shared.set(Some(self.session.clone()));
+        if !self.shared.listen(&self.session) {
+            return Err(End::Fault("more topics to listen to than the queue takes".to_owned()));
+        }
         tracing::info!(broker = %format_args!("{}:{}", self.settings.host, self.settings.port), session = self.session.number, "link to the broker is up");
         self.emit(Event::Up { session: self.session.number }).await
     }

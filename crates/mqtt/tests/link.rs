@@ -263,3 +263,42 @@ async fn a_dropped_link_leaves_without_goodbye_and_a_told_link_reconnects() {
     assert_eq!(peer.read().await, None);
     assert_eq!(events.recv().await, None);
 }
+
+#[tokio::test]
+async fn what_is_listened_to_can_change_while_the_link_is_up_and_survives_reconnects() {
+    const UNSUBSCRIBE: u8 = 10;
+    let (listener, mut settings) = broker().await;
+    settings.subscriptions = vec![("all/state".into(), Qos::AtLeastOnce)];
+    let (link, mut events) = Link::start(settings);
+    let topics = link.listener();
+    // Nobody is there yet: it is for later.
+    topics.listen([("gw-1/up".to_owned(), Qos::AtLeastOnce)]);
+    let (mut peer, _) = accept(&listener, 0).await;
+    assert!(has(&grant(&mut peer, 1).await, b"all/state\x01"));
+    assert!(has(&grant(&mut peer, 1).await, b"gw-1/up\x01"));
+    assert_eq!(events.recv().await, Some(Event::Up { session: 1 }));
+    topics.listen(["gw-1/up", "gw-2/up"].map(|topic| (topic.to_owned(), Qos::AtLeastOnce)));
+    link.publisher().try_publish("gw-2/ack", Qos::AtMostOnce, false, "x").unwrap();
+    let fresh = grant(&mut peer, 1).await;
+    assert!(has(&fresh, b"gw-2/up\x01") && !has(&fresh, b"gw-1/up"), "only what is new");
+    assert!(has(&peer.expect(PUBLISH).await, b"gw-2/ack"), "after the broker was told");
+    topics.leave(["gw-1/up"]);
+    assert!(has(&peer.expect(UNSUBSCRIBE).await, b"gw-1/up"));
+    drop(peer);
+    down(&mut events).await;
+    let (mut peer, _) = accept(&listener, 0).await;
+    grant(&mut peer, 1).await;
+    let again = grant(&mut peer, 1).await;
+    assert!(has(&again, b"gw-2/up\x01") && !has(&again, b"gw-1/up"));
+    drop(peer);
+    down(&mut events).await;
+    topics.listen((0..150).map(|n| (format!("gw-{n}/manifest"), Qos::AtLeastOnce)));
+    let (mut peer, _) = accept(&listener, 0).await;
+    grant(&mut peer, 1).await;
+    for _ in 0..2 {
+        peer.expect(SUBSCRIBE).await;
+    }
+    assert!(has(&grant(&mut peer, 0x80).await, b"/manifest\x01"));
+    let reason = down(&mut events).await;
+    assert!(reason.contains("refuses the subscription"), "{reason}");
+}

@@ -86,6 +86,11 @@ pub fn filter_all(kind: Kind) -> String {
     format!("{ROOT}+/{}", kind.word())
 }
 
+/// The same, shared: each message goes to one of all subscribers of this group. A broker keeps nothing for it.
+pub fn filter_shared(group: &str, kind: Kind) -> String {
+    format!("$share/{group}/{ROOT}+/{}", kind.word())
+}
+
 /// Why a text is no topic of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
@@ -145,6 +150,7 @@ mod tests {
         assert_eq!(alert.to_string(), "sitian/alert/v1/b-1");
         assert_eq!(Topic::parse("sitian/alert/v1/b-1"), Ok(alert));
         assert_eq!(filter_all(Kind::Up), "sitian/v1/+/up");
+        assert_eq!(filter_shared("centre", Kind::Up), "$share/centre/sitian/v1/+/up");
     }
 
     #[test]
