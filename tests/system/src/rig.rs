@@ -77,13 +77,17 @@ impl Rig {
         Self { broker, ingestor, gateway, counter, accepted, points: plan.points, folder }
     }
 
-    /// Waits until the gateway has accepted so many records more.
+    /// Waits until the gateway has accepted so many records more; a minute without one is too long.
     pub fn accepts(&mut self, more: usize) {
-        let enough = self.accepted.read() + more;
-        let until = Instant::now() + Duration::from_secs(60);
-        while self.accepted.read() < enough {
+        let mut seen = self.accepted.read();
+        let (enough, mut moved) = (seen + more, Instant::now());
+        while seen < enough {
             self.gateway.program.expect_alive();
-            let late = Instant::now() > until;
+            let now = self.accepted.read();
+            if now > seen {
+                (seen, moved) = (now, Instant::now());
+            }
+            let late = moved.elapsed() > Duration::from_secs(60);
             assert!(!late, "the gateway does not accept:\n{}", self.gateway.program.last_output());
             std::thread::park_timeout(Duration::from_millis(5));
         }
