@@ -8,7 +8,7 @@ use axum::response::Response;
 use crate::openapi::document;
 use crate::problem::Problem;
 use crate::query::{Nothing, Params};
-use crate::routes::{App, tagged};
+use crate::routes::{App, tagged_whole};
 use crate::view::{self, Health, List, Measurement, Rule};
 
 /// Is the ingestor able to do its work?
@@ -25,7 +25,7 @@ pub async fn health(State(app): State<App>, _: Params<Nothing>) -> Json<Health> 
     (status = 200, description = "An OpenAPI 3.1 document", body = Object)))]
 pub async fn openapi(headers: HeaderMap, _: Params<Nothing>) -> Response {
     let document = document();
-    tagged(&headers, &document, &document)
+    tagged_whole(&headers, document)
 }
 
 /// The catalogue of measurements.
@@ -33,7 +33,7 @@ pub async fn openapi(headers: HeaderMap, _: Params<Nothing>) -> Response {
     (status = 200, body = List<Measurement>), (status = "4XX", body = view::Problem)))]
 pub async fn measurements(State(app): State<App>, headers: HeaderMap, _: Params<Nothing>) -> Response {
     let list = List { items: app.backend().measurements() };
-    tagged(&headers, &list, &list)
+    tagged_whole(&headers, &list)
 }
 
 /// The alert rules.
@@ -45,5 +45,5 @@ pub async fn rules(
     _: Params<Nothing>,
 ) -> Result<Response, Problem> {
     let list = List { items: app.backend().rules() };
-    Ok(tagged(&headers, &list, &list))
+    Ok(tagged_whole(&headers, &list))
 }

@@ -21,6 +21,9 @@ pub enum BackendError {
     /// The answer would take too much work; the text says what to ask instead and goes to the caller.
     #[error("answer in one piece: {0}")]
     TooWide(String),
+    /// Whoever asked has left: nobody reads this.
+    #[error("answer: nobody wants it any more")]
+    Stopped,
     /// Not now; the text goes to the log only.
     #[error("answer now: {0}")]
     Unavailable(String),
@@ -108,7 +111,8 @@ pub struct LogEntry {
     pub alert: Alert,
 }
 
-/// The program behind the API. Methods may touch the disk: the API calls them from threads where waiting is allowed.
+/// The program behind the API. Methods may touch the disk: the API calls them from threads where waiting is allowed. What
+/// takes long is asked under a [`sitian_series::Stop`], and ends with [`BackendError::Stopped`] when the caller leaves.
 ///
 /// An id that names nothing is [`BackendError::NotFound`]; ids arrive as slugs (`a-z 0-9 - _`, at most 64 characters).
 pub trait Backend: Send + Sync + 'static {

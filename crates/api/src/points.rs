@@ -1,7 +1,8 @@
 //! One measured quantity: what it is, its stored readings, its aggregates.
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::Deserialize;
 use sitian_series::outline::COLUMNS_MAX;
 use utoipa::IntoParams;
@@ -10,7 +11,7 @@ use crate::backend::ReadingsQuery;
 use crate::limits::{AGGREGATES_SPAN_MS_MAX, DAY_MS, READINGS_SPAN_MS_MAX, ROWS_MAX};
 use crate::problem::Problem;
 use crate::query::{Nothing, Params, PointPath, cursor, extras, limit, span, span_as_asked, windows};
-use crate::routes::App;
+use crate::routes::{App, tagged_whole};
 use crate::view::{self, Aggregates, Point, Readings};
 
 const ROWS_DEFAULT: usize = 1_000;
@@ -23,10 +24,11 @@ const READINGS_SPAN_MS_DEFAULT: i64 = 3_600_000;
     (status = 200, body = Point), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
 pub async fn point(
     State(app): State<App>,
+    headers: HeaderMap,
     PointPath(id): PointPath,
     _: Params<Nothing>,
-) -> Result<Json<Point>, Problem> {
-    app.ask(move |backend| backend.point(&id)).await.map(Json)
+) -> Result<Response, Problem> {
+    app.ask(move |backend| backend.point(&id)).await.map(|point| tagged_whole(&headers, &point))
 }
 
 /// Which readings.
@@ -57,9 +59,10 @@ pub struct ReadingsParams {
     (status = 200, body = Readings), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
 pub async fn readings(
     State(app): State<App>,
+    headers: HeaderMap,
     PointPath(id): PointPath,
     Params(params): Params<ReadingsParams>,
-) -> Result<Json<Readings>, Problem> {
+) -> Result<Response, Problem> {
     let (from, to) = (params.from.as_deref(), params.to.as_deref());
     let query = ReadingsQuery {
         span: span_as_asked(from, to, app.backend().now(), READINGS_SPAN_MS_DEFAULT, READINGS_SPAN_MS_MAX)?,
@@ -67,7 +70,8 @@ pub async fn readings(
         after: cursor(params.cursor)?,
         undated: params.undated.unwrap_or(false),
     };
-    app.ask_expensive(move |backend| backend.readings(&id, &query)).await.map(Json)
+    let found = app.ask_expensive(move |backend| backend.readings(&id, &query)).await?;
+    Ok(tagged_whole(&headers, &found))
 }
 
 /// Which windows.
@@ -101,14 +105,16 @@ pub struct AggregatesParams {
     (status = "5XX", body = view::Problem)))]
 pub async fn aggregates(
     State(app): State<App>,
+    headers: HeaderMap,
     PointPath(id): PointPath,
     Params(params): Params<AggregatesParams>,
-) -> Result<Json<Aggregates>, Problem> {
+) -> Result<Response, Problem> {
     let (from, to) = (params.from.as_deref(), params.to.as_deref());
     let span = span(from, to, app.backend().now(), DAY_MS, AGGREGATES_SPAN_MS_MAX)?;
     let (span, window_ms) = windows(params.window.as_deref(), span, app.zone())?;
     let extras = extras(params.functions.as_deref())?;
-    app.ask_expensive(move |backend| backend.aggregates(&id, span, window_ms, &extras)).await.map(Json)
+    let found = app.ask_expensive(move |backend| backend.aggregates(&id, span, window_ms, &extras)).await?;
+    Ok(tagged_whole(&headers, &found))
 }
 
 /// Which picture.
@@ -135,14 +141,16 @@ pub struct OutlineParams {
     (status = 200, body = Readings), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
 pub async fn outline(
     State(app): State<App>,
+    headers: HeaderMap,
     PointPath(id): PointPath,
     Params(params): Params<OutlineParams>,
-) -> Result<Json<Readings>, Problem> {
+) -> Result<Response, Problem> {
     let (from, to) = (params.from.as_deref(), params.to.as_deref());
     let span = span(from, to, app.backend().now(), DAY_MS, AGGREGATES_SPAN_MS_MAX)?;
     let columns = params.columns.unwrap_or(COLUMNS_DEFAULT);
     if !(1..=COLUMNS_MAX).contains(&columns) {
         return Err(Problem::invalid(format!("columns is {columns}, but must be 1 to {COLUMNS_MAX}")));
     }
-    app.ask_expensive(move |backend| backend.outline(&id, span, columns)).await.map(Json)
+    let found = app.ask_expensive(move |backend| backend.outline(&id, span, columns)).await?;
+    Ok(tagged_whole(&headers, &found))
 }

@@ -115,6 +115,7 @@ impl From<BackendError> for Problem {
             BackendError::NotFound(what) => Self::not_found(what),
             BackendError::Invalid(why) => Self::invalid(why),
             BackendError::TooWide(why) => Self::new(Kind::TooWide, why),
+            BackendError::Stopped => Self::new(Kind::Unavailable, "nobody waited for the answer"),
             BackendError::Unavailable(why) => Self::hidden(Kind::Unavailable, "backend", &why),
         }
     }

@@ -108,7 +108,9 @@ pub fn scope(id: Option<String>) -> Result<Option<String>, Problem> {
 pub fn limit(asked: Option<usize>, default: usize, max: usize) -> Result<usize, Problem> {
     match asked.unwrap_or(default) {
         limit if (1..=max).contains(&limit) => Ok(limit),
-        limit => Err(Problem::invalid(format!("limit is {limit}, but must be 1 to {max}"))),
+        limit => Err(Problem::invalid(format!(
+            "limit is {limit}, but must be 1 to {max}; read on with the next_cursor of the answer"
+        ))),
     }
 }
 
@@ -159,10 +161,10 @@ pub fn span_as_asked(
         return Err(Problem::invalid("from must be earlier than to"));
     }
     if to.since_ms(from) > max_ms {
-        let days = max_ms / DAY_MS;
+        let (asked, days) = ((to.since_ms(from) as u64).div_ceil(DAY_MS as u64), max_ms / DAY_MS);
         return Err(Problem::new(
             Kind::TooWide,
-            format!("from and to may lie {days} days apart; ask in parts"),
+            format!("from and to are {asked} days apart, more than {days}; ask in parts"),
         ));
     }
     Ok(Span { from, to })

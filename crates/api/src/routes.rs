@@ -1,12 +1,14 @@
 //! The table of routes, and what all handlers share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware, routing};
 use serde::Serialize;
+use sitian_series::Stop;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -44,6 +46,16 @@ struct Shared {
     hosts: Hosts,
     queries: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    stopped: AtomicU64,
+}
+
+/// Says stop when it is dropped.
+struct Left(Stop);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 macro_rules! routes {
@@ -93,6 +105,7 @@ pub fn router(backend: Arc<dyn Backend>, live: Live, settings: Settings) -> Rout
         hosts: Hosts::new(&settings.hosts),
         queries: Arc::new(Semaphore::new(settings.limits.queries)),
         streams: Arc::new(Semaphore::new(settings.limits.streams)),
+        stopped: AtomicU64::new(0),
         backend,
         live,
         settings,
@@ -100,7 +113,8 @@ pub fn router(backend: Arc<dyn Backend>, live: Live, settings: Settings) -> Rout
     let worth_it = SizeAbove::new(GZIP_BYTES_MIN)
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("image/png"))
-        .and(NotForContentType::const_new("font/"));
+        .and(NotForContentType::const_new("font/"))
+        .and(NotForContentType::const_new("application/vnd.apache.parquet"));
     table()
         .fallback(files::console)
         .method_not_allowed_fallback(wrong_method)
@@ -151,7 +165,8 @@ impl App {
         }
     }
 
-    /// Asks something expensive: only so many at once, the others wait for their turn and then give up.
+    /// Asks something expensive: only so many at once, the others wait for their turn and then give up. The work ends early
+    /// when the caller leaves, which drops this future.
     pub(crate) async fn ask_expensive<T: Send + 'static>(
         &self,
         question: impl FnOnce(&dyn Backend) -> Result<T, BackendError> + Send + 'static,
@@ -159,14 +174,34 @@ impl App {
         let turn = Arc::clone(&self.0.queries).acquire_owned();
         let turn = tokio::time::timeout(self.limits().query_wait, turn).await;
         let Ok(Ok(permit)) = turn else {
-            return Err(Problem::new(Kind::Unavailable, "too many large queries at once; try again"));
+            let detail = format!(
+                "{} large queries are under way and none ended for {} s; try again",
+                self.limits().queries,
+                self.limits().query_wait.as_secs()
+            );
+            return Err(Problem::new(Kind::Unavailable, detail));
         };
+        let left = Left(Stop::default());
+        let (stop, app) = (left.0.clone(), self.clone());
         // The permit rides with the work, not with the request: a caller that hangs up does not free its turn early.
-        self.ask(move |backend| {
-            let _permit = permit;
-            question(backend)
-        })
-        .await
+        let answer = self
+            .ask(move |backend| {
+                let _permit = permit;
+                let answer = stop.over(|| question(backend));
+                if matches!(answer, Err(BackendError::Stopped)) {
+                    app.0.stopped.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!("the caller has left; its query was stopped");
+                }
+                answer
+            })
+            .await;
+        drop(left);
+        answer
+    }
+
+    /// Queries that were stopped because their callers had left.
+    pub(crate) fn stopped(&self) -> u64 {
+        self.0.stopped.load(Ordering::Relaxed)
     }
 
     /// A place among the open streams.
@@ -178,15 +213,25 @@ impl App {
 
 /// Answers with JSON under an entity tag made from `essence`, or with 304 if the caller has it already.
 pub(crate) fn tagged<T: Serialize, E: Serialize>(request: &HeaderMap, body: &T, essence: &E) -> Response {
-    let tag = match serde_json::to_vec(essence) {
-        Ok(bytes) => format!("W/\"{:016x}\"", fnv(&bytes)),
-        Err(error) => return Problem::hidden(Kind::Internal, "json", &error).into_response(),
-    };
-    let mut response = if known(request, &tag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        Json(body).into_response()
-    };
+    match serde_json::to_vec(essence) {
+        Ok(bytes) => under_tag(request, &bytes, || Json(body).into_response()),
+        Err(error) => Problem::hidden(Kind::Internal, "json", &error).into_response(),
+    }
+}
+
+/// The same, where the whole answer is its essence.
+pub(crate) fn tagged_whole<T: Serialize>(request: &HeaderMap, body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => under_tag(request, &bytes, || {
+            ([(header::CONTENT_TYPE, "application/json")], bytes.clone()).into_response()
+        }),
+        Err(error) => Problem::hidden(Kind::Internal, "json", &error).into_response(),
+    }
+}
+
+fn under_tag(request: &HeaderMap, essence: &[u8], body: impl FnOnce() -> Response) -> Response {
+    let tag = format!("W/\"{:016x}\"", fnv(essence));
+    let mut response = if known(request, &tag) { StatusCode::NOT_MODIFIED.into_response() } else { body() };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use crate::problem::Problem;
 use crate::query::{NodePath, Nothing, Params, scope};
-use crate::routes::{App, tagged};
+use crate::routes::{App, tagged, tagged_whole};
 use crate::view::{self, BasePage, Latest, List, Node, NodePage, Point, Rollup, Snapshot};
 
 /// Four levels: nothing lies deeper than three below the city.
@@ -21,7 +21,7 @@ const DEPTH_MAX: u8 = 3;
     (status = "4XX", body = view::Problem)))]
 pub async fn tree(State(app): State<App>, headers: HeaderMap, _: Params<Nothing>) -> Response {
     let list = List { items: app.backend().tree() };
-    tagged(&headers, &list, &list)
+    tagged_whole(&headers, &list)
 }
 
 /// Which roll-ups.
@@ -89,10 +89,12 @@ pub async fn base(
     (status = 200, body = List<Point>), (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
 pub async fn base_points(
     State(app): State<App>,
+    headers: HeaderMap,
     NodePath(id): NodePath,
     _: Params<Nothing>,
-) -> Result<Json<List<Point>>, Problem> {
-    app.ask(move |backend| backend.base_points(&id)).await.map(|items| Json(List { items }))
+) -> Result<Response, Problem> {
+    let items = app.ask(move |backend| backend.base_points(&id)).await?;
+    Ok(tagged_whole(&headers, &List { items }))
 }
 
 /// With or without sparklines.

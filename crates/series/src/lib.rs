@@ -21,7 +21,7 @@
 //! The room knows no files, sockets, clocks, threads or storage engines.
 //!
 //! Reading order: [`append`] (writing), [`query`] (questions and answers), [`window`] (aggregation), [`outline`]
-//! (pictures), [`retention`] (how long what is kept), [`missing`] (why a reading is not there), [`contract`] (what every
+//! (pictures), [`retention`] (how long what is kept), [`stop`] (giving up), [`missing`] (why a reading is not there), [`contract`] (what every
 //! engine must do).
 
 pub mod append;
@@ -30,6 +30,7 @@ pub mod missing;
 pub mod outline;
 pub mod query;
 pub mod retention;
+pub mod stop;
 pub mod window;
 
 pub use append::{Append, AppendError, Refused};
@@ -37,4 +38,5 @@ pub use missing::{Lack, Loss, Missing};
 pub use outline::{Outline, OutlineQuery};
 pub use query::{Cursor, Page, QueryFault, RangeQuery, Series, SeriesError};
 pub use retention::{Class, Retention};
+pub use stop::Stop;
 pub use window::{AggregateQuery, Completeness, Extras, Permille, Window, WindowFold};

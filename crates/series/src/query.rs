@@ -5,6 +5,7 @@ use std::fmt;
 use sitian_model::{CorrectionStored, EpochNo, PointNo, Row, Seq, Span, Timestamp};
 
 use crate::outline::{Outline, OutlineQuery};
+use crate::stop;
 use crate::window::{AggregateQuery, Window, WindowFold};
 
 /// Most rows one page may hold.
@@ -43,6 +44,7 @@ pub trait Series {
     ) -> Result<(), SeriesError> {
         let mut query = RangeQuery { point, span, limit: PAGE_ROWS_MAX, after: None };
         loop {
+            stop::wanted()?;
             let page = self.range(&query)?;
             if !page.rows.iter().all(&mut *each) {
                 return Ok(());
@@ -115,6 +117,9 @@ pub enum SeriesError {
     /// The caller asked for something that no engine answers: asking again is useless.
     #[error("answer the query: {0}")]
     Query(#[from] QueryFault),
+    /// Whoever asked has left ([`stop::Stop`]): nobody reads this.
+    #[error("answer the query: nobody wants the answer any more")]
+    Stopped,
     /// The engine is unavailable or its data is damaged; the source says which and what to do.
     #[error("answer the query")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),

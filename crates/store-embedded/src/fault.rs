@@ -78,6 +78,9 @@ pub enum StoreError {
         /// What is damaged.
         what: String,
     },
+    /// Whoever asked has left.
+    #[error("answer: nobody wants it any more")]
+    Stopped,
     /// The database engine refuses for another reason; nothing was stored.
     #[error("use the store")]
     Database(#[source] rusqlite::Error),

@@ -11,7 +11,7 @@ use sitian_registry::{
     EpisodeFilter, EpochLine, GapStored, IncidentStored, ListFilter, LogLine, QuarantineCounts,
     QuarantineStored, Registry, RegistryError,
 };
-use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window};
+use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, stop};
 
 use crate::alerts;
 use crate::corrections::{self, Corrected};
@@ -93,10 +93,12 @@ impl Reader {
         let (from, to) = (span.from.0, span.to.0);
         let head = self.shared.head().between(point.0, from, to);
         self.with(|connection| {
+            stop::wanted().map_err(|_| StoreError::Stopped)?;
             let corrected = Corrected::between(connection, point.0, from, to)?;
             let mut each = |row: &Kept| each(&corrected.apply(*row));
             let mut merge = Merge::new(head);
             for chunk in shelf::list(connection, point.0, from, to)? {
+                stop::wanted().map_err(|_| StoreError::Stopped)?;
                 if !merge.drain_before(chunk.start_ms, &mut each) {
                     return Ok(());
                 }
@@ -210,5 +212,8 @@ impl Series for Reader {
 }
 
 pub(crate) fn engine(error: StoreError) -> SeriesError {
-    SeriesError::Engine(Box::new(error))
+    match error {
+        StoreError::Stopped => SeriesError::Stopped,
+        error => SeriesError::Engine(Box::new(error)),
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sitian_model::{PointNo, Row, Span};
-use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold};
+use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold, stop};
 
 use crate::dialect::Dialect;
 use crate::engine::now_ms;
@@ -178,7 +178,15 @@ impl Series for Reader {
         span: Span,
         each: &mut dyn FnMut(&Row) -> bool,
     ) -> Result<(), SeriesError> {
-        Ok(self.scan(&self.names.some(&[point]), span, None, each)?)
+        stop::wanted()?;
+        let (mut left, mut rows) = (None, 0u32);
+        self.scan(&self.names.some(&[point]), span, None, &mut |row| {
+            rows = rows.wrapping_add(1);
+            // Asked now and then: a look at it costs little, but not nothing.
+            left = if rows.is_multiple_of(1_024) { stop::wanted().err() } else { None };
+            left.is_none() && each(row)
+        })?;
+        left.map_or(Ok(()), Err)
     }
 
     fn walk_all(
@@ -197,11 +205,12 @@ impl Series for Reader {
     }
 
     fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {
+        stop::wanted()?;
         if let Some(windows) = self.worked_out(query)? {
             return Ok(windows);
         }
         let mut fold = WindowFold::new(query)?;
-        self.scan(&self.names.some(&[query.point]), query.reach(), None, &mut |row| {
+        self.walk(query.point, query.reach(), &mut |row| {
             fold.observe_row(row);
             true
         })?;

@@ -178,6 +178,7 @@ impl Presenter {
 impl From<SeriesError> for BackendError {
     fn from(error: SeriesError) -> Self {
         match error {
+            SeriesError::Stopped => Self::Stopped,
             SeriesError::Query(fault) => Self::Invalid(fault.to_string()),
             SeriesError::Engine(source) => Self::Unavailable(source.to_string()),
         }

@@ -58,6 +58,16 @@ pub async fn leave_after_head(server: SocketAddr, target: &str) {
     drop(reader);
 }
 
+/// Asks, waits until the server is at it, and hangs up without an answer.
+pub async fn leave_before_answer(server: SocketAddr, target: &str, at_it: impl Fn() -> bool) {
+    let mut socket = TcpStream::connect(server).await.unwrap();
+    socket.write_all(format!("GET {target} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()).await.unwrap();
+    while !at_it() {
+        tokio::task::yield_now().await;
+    }
+    drop(socket);
+}
+
 /// A stream of server-sent events.
 pub struct Events {
     reader: BufReader<TcpStream>,

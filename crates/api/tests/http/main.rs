@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod bounds;
 mod client;
 mod description;
 mod refusals;

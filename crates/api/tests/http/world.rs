@@ -1,7 +1,7 @@
 //! A world in memory: one city, two towns, two bases, two points, and an alert log that grows when told.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct World {
     pub gate: Mutex<()>,
     /// How many have come that far.
     pub at_gate: AtomicUsize,
+    /// Aggregates go on for ever; the first that is stopped sets it back.
+    pub endless: AtomicBool,
     /// Readings that exports have handed over.
     pub exported: AtomicUsize,
     /// How often somebody asked for the log and was at its end.
@@ -404,6 +406,12 @@ impl Backend for World {
         extras: &Extras,
     ) -> Result<Aggregates, BackendError> {
         let point = point(id)?;
+        // Work without an end, until nobody wants it.
+        while self.endless.load(Ordering::SeqCst) {
+            self.at_gate.fetch_add(1, Ordering::SeqCst);
+            sitian_series::stop::wanted().inspect_err(|_| self.endless.store(false, Ordering::SeqCst))?;
+            std::thread::yield_now();
+        }
         let count = (span.to.since_ms(span.from) as u64).div_ceil(window_ms);
         let window = |n| Window {
             from: Zone::default().show(span.from.plus_ms((n * window_ms) as i64)),

@@ -5,7 +5,7 @@ use sitian_model::{Cause, PointNo, Row};
 use super::aggregates::expect_windows;
 use super::{Case, Engine, Play, Reference, bad, good, span};
 use crate::window::PERCENTILES_MAX;
-use crate::{AggregateQuery, Append, Extras, OutlineQuery, Permille, QueryFault, Series, SeriesError};
+use crate::{AggregateQuery, Append, Extras, OutlineQuery, Permille, QueryFault, Series, SeriesError, Stop};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -19,6 +19,7 @@ pub(super) fn cases<E: Engine>() -> Vec<Case<E>> {
         ("too many percentiles are refused", bounds),
         ("a picture shows the extremes of every column", picture),
         ("a walk hands out every row until it is told to stop", walk),
+        ("nothing is worked out for somebody who has left", left),
     ]
 }
 
@@ -179,4 +180,27 @@ fn walk<E: Engine>(play: &mut Play<E>) {
         walked.unwrap_or_else(|e| panic!("{play}: walk failed: {e:?}"));
         assert_eq!(seen, expected, "{play}: stopped after {stop}");
     }
+}
+
+fn left<E: Engine>(play: &mut Play<E>) {
+    let rows: Vec<_> = (0..1_000).map(row).collect();
+    play.append(&rows);
+    let (reader, stop) = (play.engine.reader(), Stop::default());
+    let outline = OutlineQuery { point: PointNo(1), span: span(0, 10_000), columns: 10 };
+    let aggregate = query(0, 1_000_000, 1_000, Extras::default());
+    let ask = || {
+        [
+            reader.walk(PointNo(1), span(0, i64::MAX), &mut |_| true).err(),
+            reader.aggregate(&aggregate).err(),
+            reader.outline(&outline).err(),
+        ]
+    };
+    let answers = stop.over(ask);
+    assert!(answers.iter().all(Option::is_none), "{play}: while somebody waits: {answers:?}");
+    stop.stop();
+    let answers = stop.over(ask);
+    let stopped = |answer: &Option<SeriesError>| matches!(answer, Some(SeriesError::Stopped));
+    assert!(answers.iter().all(stopped), "{play}: when nobody waits: {answers:?}");
+    let answers = ask();
+    assert!(answers.iter().all(Option::is_none), "{play}: for somebody else: {answers:?}");
 }

@@ -9,7 +9,7 @@
 
 use rusqlite::Connection;
 use sitian_model::{PointNo, Timestamp};
-use sitian_series::{AggregateQuery, QueryFault, SeriesError, Window, WindowFold};
+use sitian_series::{AggregateQuery, QueryFault, SeriesError, Window, WindowFold, stop};
 
 use super::engine;
 use crate::corrections::Corrected;
@@ -106,6 +106,7 @@ impl Count<'_> {
     }
 
     fn cluster(&mut self, cluster: Cluster) -> Result<(), SeriesError> {
+        stop::wanted()?;
         if let ([chunk], [], []) = (&cluster.chunks[..], &cluster.faded[..], &cluster.rows[..])
             && self.by_hours(*chunk).map_err(engine)?
         {
@@ -160,6 +161,7 @@ impl Count<'_> {
             true
         };
         for chunk in cluster.chunks {
+            stop::wanted().map_err(|_| StoreError::Stopped)?;
             merge.drain_before(chunk.start_ms, &mut each);
             let rows = shelf::rows(self.connection, self.point.0, chunk.id)?;
             merge.add(rows.into_iter().filter(|row| (from..to).contains(&row.at)));

@@ -3,7 +3,7 @@
 use sitian_ingest::Effect;
 use sitian_model::PointNo;
 use sitian_series::contract::{good, span};
-use sitian_series::{RangeQuery, Series};
+use sitian_series::{RangeQuery, Series, SeriesError, Stop};
 
 use super::{SealLimits, Store};
 use crate::StoreError;
@@ -96,4 +96,24 @@ fn readers_see_every_row_once_while_the_writer_commits_and_seals() {
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
+}
+
+#[test]
+fn a_walk_over_many_chunks_ends_at_the_next_one_when_its_asker_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("sitian.db")).unwrap();
+    for n in 0..4 {
+        store.commit(&rows(n * 10_000, 10_000)).unwrap();
+        store.seal().unwrap();
+    }
+    let (stop, mut seen) = (Stop::default(), 0);
+    let walked = stop.over(|| {
+        store.reader().walk(PointNo(1), span(0, i64::MAX), &mut |_| {
+            seen += 1;
+            stop.stop();
+            true
+        })
+    });
+    assert!(matches!(walked, Err(SeriesError::Stopped)), "{walked:?}");
+    assert!((1..=10_000).contains(&seen), "{seen} of 40000 rows were read for nobody");
 }
