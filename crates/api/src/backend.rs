@@ -102,6 +102,17 @@ pub struct LedgerQuery {
     pub window_ms: u64,
 }
 
+/// What the API itself is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Large queries that were stopped because their callers had left, since the start.
+    pub queries_stopped: u64,
+    /// Large queries under way.
+    pub queries_running: usize,
+    /// Open streams.
+    pub streams_open: usize,
+}
+
 /// One line of the durable alert log: an alert as it was after one change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogEntry {
@@ -120,6 +131,8 @@ pub trait Backend: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// Is everything able to do its work? Never waits.
     fn health(&self) -> Health;
+    /// The program's own health as a page for Prometheus (OpenMetrics text).
+    fn metrics(&self, work: &Work) -> String;
     /// The catalogue of measurements.
     fn measurements(&self) -> Vec<Measurement>;
     /// The alert rules.

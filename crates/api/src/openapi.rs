@@ -18,6 +18,7 @@ use crate::{about, alerts, commands, export, incidents, points, streams, territo
     ),
     paths(
         about::health,
+        about::metrics,
         about::openapi,
         about::measurements,
         about::rules,

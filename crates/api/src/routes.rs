@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, Work};
 use crate::guard::{self, Hosts};
 use crate::limits::{BODY_BYTES_MAX, Limits};
 use crate::live::Live;
@@ -71,6 +71,7 @@ macro_rules! routes {
 
 routes! {
     get  "/api/v1/health" => about::health;
+    get  "/metrics" => about::metrics;
     get  "/api/v1/openapi.json" => about::openapi;
     get  "/api/v1/measurements" => about::measurements;
     get  "/api/v1/rules" => about::rules;
@@ -199,9 +200,14 @@ impl App {
         answer
     }
 
-    /// Queries that were stopped because their callers had left.
-    pub(crate) fn stopped(&self) -> u64 {
-        self.0.stopped.load(Ordering::Relaxed)
+    /// What is being done at the moment.
+    pub(crate) fn work(&self) -> Work {
+        let Limits { queries, streams, .. } = self.limits();
+        Work {
+            queries_stopped: self.0.stopped.load(Ordering::Relaxed),
+            queries_running: queries.saturating_sub(self.0.queries.available_permits()),
+            streams_open: streams.saturating_sub(self.0.streams.available_permits()),
+        }
     }
 
     /// A place among the open streams.

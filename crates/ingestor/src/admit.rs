@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sitian_alert::engine::WatchedPoint;
 use sitian_alert::{AcknowledgeError, Change, ChangeKind, Engine, Rules};
@@ -396,6 +396,7 @@ impl Admission {
             Ok(began) => began,
             Err(error) => return self.recover(&error.into()),
         };
+        let began_at = Instant::now();
         let effects = match &mut self.elsewhere {
             None => effects,
             Some(elsewhere) => match elsewhere.put(effects, now) {
@@ -425,6 +426,7 @@ impl Admission {
             match committed {
                 Ok(committed) => {
                     self.patience = PATIENCE_MIN;
+                    self.board().counts.committed(began_at.elapsed(), acks.len(), self.ingest.stats());
                     committed.alert_cursors
                 }
                 Err(error) => return self.recover(&error.into()),
@@ -448,7 +450,8 @@ impl Admission {
                 Effect::Point(entry) => self.board().know_new(entry),
                 Effect::Epoch(entry) => drop(self.board().epochs.insert(entry.no, entry.epoch)),
                 Effect::Incident(incident) => {
-                    warn!(gateway = %incident.gateway, kind = incident.kind.word(), "incident")
+                    warn!(gateway = %incident.gateway, kind = incident.kind.word(), "incident");
+                    *self.board().counts.incidents.entry(incident.kind.word()).or_default() += 1;
                 }
                 _ => {}
             }

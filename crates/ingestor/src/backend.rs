@@ -1,11 +1,13 @@
 //! What the API asks for, fetched from the picture and the store. Nothing is decided here.
 
 pub mod export;
+pub mod metrics;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use sitian_alert::Episode;
+use sitian_api::backend::Work;
 use sitian_api::view::{
     Aggregates, Alert, BasePage, BrokerHealth, Command, Gap, Health, Incident, KnownGateways, Latest, Ledger,
     Measurement, NewCommand, Node, NodePage, Output, Page, Phase, Point, Quarantine, Readings, Rollup, Rule,
@@ -145,6 +147,10 @@ impl Backend for Centre {
                 since: board.broker.1.map(|at| self.presenter.time(at)),
             },
         }
+    }
+
+    fn metrics(&self, work: &Work) -> String {
+        self.metrics_page(work)
     }
 
     fn measurements(&self) -> Vec<Measurement> {

@@ -13,6 +13,8 @@ use sitian_model::{
 use sitian_supervision::{AlertMark, Supervision, Territory};
 use sitian_wire::Outputs;
 
+use crate::backend::metrics::Counts;
+
 /// A reading dated further ahead than this has no time that can be believed.
 const FUTURE_MS: i64 = 300_000;
 
@@ -76,6 +78,10 @@ pub struct Board {
     pub firing: HashMap<u64, (PointOrGateway, Severity)>,
     /// Readings committed since process start.
     pub readings: u64,
+    /// What else was counted since then.
+    pub counts: Counts,
+    /// What keeps the readings.
+    pub engine: &'static str,
     /// The last commit.
     pub committed_at: Option<Timestamp>,
     /// False while the store refuses.
@@ -105,6 +111,8 @@ impl Board {
             epochs: HashMap::new(),
             firing: HashMap::new(),
             readings: 0,
+            counts: Counts::default(),
+            engine: "embedded",
             committed_at: None,
             storage_healthy: true,
             broker: (false, None),

@@ -46,6 +46,17 @@ pub enum Place {
     Elsewhere(Server),
 }
 
+impl Place {
+    /// As `storage.engine` names it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Own => "embedded",
+            Self::Elsewhere(Server { kind: Kind::Victoria, .. }) => "victoriametrics",
+            Self::Elsewhere(Server { kind: Kind::Influx(_), .. }) => "influxdb2",
+        }
+    }
+}
+
 /// An engine that others run, as the settings describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {

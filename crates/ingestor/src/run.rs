@@ -59,8 +59,9 @@ async fn serve(parts: Parts) -> Result<()> {
     let live = Live::new();
     let (link, events) = Link::start(settings);
     let book = Book::beside(&parts.storage).context("open the commands")?;
+    let board = Board { engine: parts.place.word(), ..Board::new(&parts.territory) };
     let centre = Arc::new(Centre {
-        board: RwLock::new(Board::new(&parts.territory)),
+        board: RwLock::new(board),
         territory: parts.territory,
         presenter,
         reader: Arc::new(store.reader()),

@@ -100,6 +100,11 @@ pub trait Series {
         Ok(outline.finish())
     }
 
+    /// Rows that rest in memory before they go where they stay; `None` if the engine does not tell.
+    fn resting_rows(&self) -> Option<u64> {
+        None
+    }
+
     /// Corrections of a point's rows in a span, in the order in which they were made, with what the rows said before. An
     /// engine that keeps no corrections has none.
     ///

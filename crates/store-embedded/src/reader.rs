@@ -200,6 +200,10 @@ impl Series for Reader {
         self.rows(point, span, |row| each(&row.row(point))).map_err(engine)
     }
 
+    fn resting_rows(&self) -> Option<u64> {
+        Some(self.shared.head().rows() as u64)
+    }
+
     fn corrections(&self, point: PointNo, span: Span) -> Result<Vec<CorrectionStored>, SeriesError> {
         self.with(|connection| corrections::list(connection, point, span.from.0, span.to.0)).map_err(engine)
     }

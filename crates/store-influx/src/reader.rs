@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sitian_model::{PointNo, Row, Span};
-use sitian_series::{AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold, stop};
+use sitian_series::{
+    AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold, stop,
+};
 
 use crate::dialect::Dialect;
 use crate::engine::now_ms;

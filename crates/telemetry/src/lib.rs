@@ -1,4 +1,4 @@
-//! Logging and build information of a program.
+//! Logging, figures of health ([`metrics`]) and build information of a program.
 //!
 //! What holds:
 //! - Everything goes to standard error, one line per event: text for people, with local time, or JSON for machines.
@@ -8,6 +8,8 @@
 //! - The room knows no program.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod metrics;
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};

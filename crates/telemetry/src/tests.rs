@@ -91,3 +91,32 @@ fn the_build_says_its_version_and_commit_if_known() {
     assert_eq!(Build { version: "0.1.0", commit: None }.to_string(), "0.1.0");
     assert_eq!(Build { version: "0.1.0", commit: Some("abc1234") }.to_string(), "0.1.0 (abc1234)");
 }
+
+#[test]
+fn a_page_says_build_figures_and_process_and_ends_as_the_format_wants() {
+    use crate::metrics::{Durations, Page};
+    let commits = Durations::default();
+    commits.observe(std::time::Duration::from_millis(3));
+    let mut page = Page::new();
+    page.counter("readings_stored", "Readings durable.", 7);
+    page.gauge("head_rows", "Rows in memory.", 1.5);
+    page.gauges("gateways", "Gateways.", vec![(vec![("state", "on\"line".to_owned())], 2.0)]);
+    page.counters("incidents", "None yet.", Vec::new());
+    page.durations("commit_duration_seconds", "Commits.", &commits);
+    let text = page.text();
+    for line in [
+        "# TYPE sitian_readings_stored counter",
+        "# HELP sitian_readings_stored Readings durable.",
+        "sitian_readings_stored_total 7.0",
+        "sitian_head_rows 1.5",
+        "sitian_gateways{state=\"on\\\"line\"} 2.0",
+        "sitian_commit_duration_seconds_count 1",
+        "sitian_commit_duration_seconds_bucket{le=\"0.002\"} 0",
+        "sitian_commit_duration_seconds_bucket{le=\"0.004\"} 1",
+        "# TYPE process_cpu_seconds counter",
+        "# TYPE process_resident_memory_bytes gauge",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in:\n{text}");
+    }
+    assert!(text.contains("sitian_build_info{version=\"") && text.ends_with("# EOF\n"), "{text}");
+}

@@ -69,6 +69,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("utoipa", "api"),
     ("rust-embed", "console"),
     ("tracing-subscriber", "telemetry"),
+    ("prometheus-client", "telemetry"),
     ("parquet", "export"),
     ("prost", "wire"),
     ("zstd", "wire"),

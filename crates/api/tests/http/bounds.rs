@@ -16,6 +16,9 @@ async fn a_query_whose_caller_leaves_is_stopped_and_gives_its_turn_back() {
     // The only turn is taken by work that ends in one way alone: by being stopped.
     assert_eq!(get(served.at, &target).await.status, 200);
     assert!(!served.world.endless.load(Ordering::SeqCst));
+    let page = get(served.at, "/metrics").await;
+    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
+    assert!(page.text().contains("stopped_total 1\n"), "{}", page.text());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sitian_api::backend::{
-    AlertsQuery, Backend, BackendError, IncidentsQuery, LedgerQuery, LogEntry, ReadingsQuery,
+    AlertsQuery, Backend, BackendError, IncidentsQuery, LedgerQuery, LogEntry, ReadingsQuery, Work,
 };
 use sitian_api::view::*;
 use sitian_api::{Live, Settings, Zone};
@@ -248,6 +248,11 @@ impl Backend for World {
             },
             broker: BrokerHealth { up: true, since: Some(time(0)) },
         }
+    }
+
+    fn metrics(&self, work: &Work) -> String {
+        let stopped = work.queries_stopped;
+        format!("# TYPE stopped counter\nstopped_total {stopped}\n# EOF\n")
     }
 
     fn measurements(&self) -> Vec<Measurement> {

@@ -105,6 +105,7 @@ impl Admission {
     pub(super) fn recover(&mut self, refused: &anyhow::Error) {
         error!("failed to commit; nothing was acknowledged, the gateways are asked again: {refused:#}");
         self.board().storage_healthy = false;
+        self.board().counts.failures += 1;
         self.replies.clear();
         self.noted.clear();
         let asked = match refused.downcast_ref() {

@@ -1,0 +1,167 @@
+//! The centre's own health as figures, put together when somebody asks. No label grows with what is connected, but for the
+//! counties.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sitian_api::Backend;
+use sitian_api::backend::Work;
+use sitian_ingest::Stats;
+use sitian_model::Severity;
+use sitian_registry::ListFilter;
+use sitian_supervision::{Level, Node};
+use sitian_telemetry::metrics::{Durations, Page};
+
+use super::{Centre, bytes, write_ahead_log};
+
+/// What the admission thread has counted since the program started.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// What came in.
+    pub stats: Stats,
+    /// Acks sent.
+    pub acks: u64,
+    /// How long commits took, engine included.
+    pub commits: Durations,
+    /// Commits that failed.
+    pub failures: u64,
+    /// Incidents by kind.
+    pub incidents: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    /// One more commit is durable.
+    pub fn committed(&mut self, took: Duration, acks: usize, stats: Stats) {
+        self.commits.observe(took);
+        self.acks += acks as u64;
+        self.stats = stats;
+    }
+}
+
+type Labelled = (Vec<(&'static str, String)>, f64);
+
+fn labelled(name: &'static str, value: impl Into<String>, count: f64) -> Labelled {
+    (vec![(name, value.into())], count)
+}
+
+impl Centre {
+    /// The page for Prometheus.
+    pub fn metrics_page(&self, work: &Work) -> String {
+        let mut page = Page::new();
+        self.pipe(&mut page);
+        self.store(&mut page);
+        self.network(&mut page);
+        page.counter(
+            "http_queries_stopped",
+            "Large queries stopped because their callers had left.",
+            work.queries_stopped,
+        );
+        page.gauge("http_queries_running", "Large queries under way.", work.queries_running as f64);
+        page.gauge("http_streams_open", "Open event streams.", work.streams_open as f64);
+        page.text()
+    }
+
+    /// From the broker to the commit.
+    fn pipe(&self, page: &mut Page) {
+        let board = self.board();
+        let Counts { stats, acks, commits, failures, incidents } = board.counts.clone();
+        page.gauge("broker_link_up", "1 while connected to the MQTT broker.", board.broker.0.into());
+        let waiting = self.asks.max_capacity() - self.asks.capacity();
+        page.gauge("asks_waiting", "Messages waiting for the admission thread.", waiting as f64);
+        page.gauge(
+            "asks_waiting_limit",
+            "Where reading from the broker stops.",
+            self.asks.max_capacity() as f64,
+        );
+        page.counter("batches", "Batches with records that came in.", stats.batches);
+        page.counter("probes", "Batches without records that came in.", stats.probes);
+        page.counter("records_admitted", "Records admitted.", stats.records);
+        page.counter("readings_stored", "Readings durable since the start.", board.readings);
+        page.counter("records_duplicate", "Records that came again and were skipped.", stats.duplicates);
+        page.counter("records_gap", "Records committed as gaps.", stats.missing);
+        page.counter("records_quarantined", "Records nobody understood.", stats.quarantined);
+        page.counter("readings_undated", "Readings whose time nobody knows.", stats.clock_unknown);
+        let refused = stats.rejected;
+        let refused = [
+            ("poison", refused.poison),
+            ("out_of_order", refused.out_of_order),
+            ("unknown_manifest", refused.unknown_manifest),
+            ("foreign_manifest", refused.foreign_manifest),
+            ("manifest_conflict", refused.manifest_conflict),
+            ("rewound", refused.rewound),
+            ("forked", refused.forked),
+            ("quota", refused.quota),
+            ("slow", refused.slow),
+        ];
+        let refused = refused.map(|(reason, n)| labelled("reason", reason, n as f64));
+        page.counters("messages_refused", "Messages of which nothing was admitted.", refused.into());
+        page.counter("acks_sent", "Acks sent to gateways.", acks);
+        page.durations(
+            "commit_duration_seconds",
+            "From the decision to the disk, one transaction.",
+            &commits,
+        );
+        page.counter("commit_failures", "Transactions that failed.", failures);
+        let incidents = incidents.iter().map(|(kind, n)| labelled("kind", *kind, *n as f64));
+        page.counters("incidents", "Incidents noticed.", incidents.collect());
+        if let Some(at) = board.committed_at {
+            page.gauge("last_commit_timestamp_seconds", "The last durable commit.", at.0 as f64 / 1_000.0);
+        }
+    }
+
+    /// The store, the engine, the quarantine.
+    fn store(&self, page: &mut Page) {
+        let (healthy, engine, points) = {
+            let board = self.board();
+            (board.storage_healthy, board.engine, board.points.len())
+        };
+        page.gauge("storage_healthy", "0 while commits fail.", healthy.into());
+        page.gauges("engine_info", "Where readings are kept.", vec![labelled("engine", engine, 1.0)]);
+        let log = write_ahead_log(&self.storage);
+        let files = [("data", bytes(&self.storage)), ("log", bytes(&log))];
+        let files = files.map(|(file, bytes)| labelled("file", file, bytes as f64));
+        page.gauges("store_size_bytes", "The store's files.", files.into());
+        if let Some(rows) = self.series.resting_rows() {
+            page.gauge("head_rows", "Readings in memory, not in chunks yet.", rows as f64);
+        }
+        page.gauge("points", "Points registered.", points as f64);
+        let all = ListFilter { gateways: None, since: None, before: None, limit: 1 };
+        if let Ok(counts) = self.reader.quarantine_counts(&all) {
+            page.gauge("quarantine_entries", "Entries nobody has understood yet.", counts.waiting as f64);
+            page.gauge("quarantine_size_bytes", "What they hold.", counts.bytes as f64);
+        }
+    }
+
+    /// Gateways, bases, completeness and alerts, county by county.
+    fn network(&self, page: &mut Page) {
+        let board = self.board();
+        let counties: Vec<&Node> =
+            self.territory.nodes().filter(|node| node.level == Level::County).collect();
+        let (mut gateways, mut bases, mut complete) = (Vec::new(), Vec::new(), Vec::new());
+        for county in counties {
+            let Some(rollup) = board.supervision.rollup(&county.id, self.now()) else { continue };
+            let of = |state: &str| vec![("county", county.id.clone()), ("state", state.to_owned())];
+            let offline = rollup.gateways.saturating_sub(rollup.gateways_online);
+            gateways.push((of("online"), f64::from(rollup.gateways_online)));
+            gateways.push((of("offline"), f64::from(offline)));
+            let fine = rollup.bases.saturating_sub(rollup.bases_attention + rollup.bases_no_data);
+            for (state, count) in
+                [("attention", rollup.bases_attention), ("no_data", rollup.bases_no_data), ("ok", fine)]
+            {
+                bases.push((of(state), f64::from(count)));
+            }
+            if let Some(ratio) = rollup.completeness_1h.ratio() {
+                complete.push(labelled("county", county.id.clone(), ratio));
+            }
+        }
+        page.gauges("gateways", "Gateways of the territory.", gateways);
+        page.gauges("bases", "Bases of the territory.", bases);
+        page.gauges("completeness_1h_ratio", "Readings of the last hour, stored to due.", complete);
+        let firing = |severity: Severity| {
+            let count = board.firing.values().filter(|(_, firing)| *firing == severity).count();
+            labelled("severity", severity.to_string(), count as f64)
+        };
+        let firing = [Severity::Blue, Severity::Yellow, Severity::Orange, Severity::Red].map(firing);
+        page.gauges("alerts_firing", "Alerts that fire now.", firing.into());
+    }
+}
