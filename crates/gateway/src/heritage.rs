@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use sitian_model::{Epoch, GatewayId, Held};
-use sitian_spool::{Disk, Limits, Spool};
+use sitian_spool::{Disk, Limits, Owner, Spool};
 
 use crate::disk::FolderDisk;
 
@@ -33,17 +33,23 @@ pub struct Heritage {
 }
 
 impl Heritage {
-    /// Reads the manifest of every epoch. One that cannot be read counts as this gateway's own.
+    /// Reads the manifest of every epoch, and tells the spool whose it is: of an epoch whose manifest is gone with its last
+    /// record, that word is what is left. What nobody has said counts as this gateway's own.
     pub fn of<D: Disk>(spool: &mut Spool<D>, names: &Names) -> Self {
         let mut heritage = Self::default();
         for Held { epoch, .. } in spool.held() {
             let kept = spool.manifest(epoch).and_then(|kept| sitian_wire::decode_manifest(&kept).ok());
-            let Some((_, manifest)) = kept.filter(|(_, manifest)| manifest.gateway != names.own) else {
+            let said = || spool.owner_of(epoch).and_then(|owner| GatewayId::new(owner.word()).ok());
+            let Some(name) = kept.map(|(_, manifest)| manifest.gateway).or_else(said) else { continue };
+            if let Some(owner) = Owner::new(name.as_str()) {
+                spool.set_owner_of(epoch, owner);
+            }
+            if name == names.own {
                 continue;
-            };
-            let known = names.former.contains(&manifest.gateway);
+            }
+            let known = names.former.contains(&name);
             let side = if known { &mut heritage.guests } else { &mut heritage.strangers };
-            side.insert(epoch, manifest.gateway);
+            side.insert(epoch, name);
         }
         heritage
     }
@@ -150,6 +156,36 @@ mod tests {
             }
         }
         assert_eq!(files(), before, "looking leaves nothing");
+    }
+
+    #[test]
+    fn what_is_left_of_another_id_s_epoch_as_a_gap_goes_by_that_id() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (first, next) = (Epoch([7; 16]), Epoch([8; 16]));
+        let limits = Limits { segment_bytes: 8 * 1024, bytes_max: 32 * 1024, ..Limits::default() };
+        drop(record_as_a(folder.path(), first));
+        for (own, former, live) in [("a", &[][..], next), ("b", &["a"], Epoch([9; 16]))] {
+            let disk = FolderDisk::open(folder.path()).expect("a folder");
+            let (mut spool, _) = Spool::open(disk, limits, live);
+            let heritage = Heritage::of(&mut spool, &names(own, former));
+            assert_eq!(heritage.guests.contains_key(&first), own == "b");
+            spool.set_owner(Owner::new(own).expect("short"));
+            // So much that what was recorded before gives way.
+            for n in 0..100 {
+                drop(spool.append(&[n; 1_000], NOW));
+                spool.commit().expect("a good disk");
+            }
+        }
+        for (names, guest) in [(names("b", &["a"]), true), (names("b", &[]), false), (names("a", &[]), false)]
+        {
+            let disk = FolderDisk::open(folder.path()).expect("a folder");
+            let (mut spool, _) = Spool::open(disk, limits, Epoch([10; 16]));
+            let gap_only = |held: &Held| held.oldest == held.end && [first, next].contains(&held.epoch);
+            assert_eq!(spool.held().into_iter().filter(gap_only).count(), 2);
+            let heritage = Heritage::of(&mut spool, &names);
+            let of_a = |epoch| heritage.guests.get(&epoch).map(GatewayId::as_str) == Some("a");
+            assert_eq!((of_a(first), of_a(next)), (guest, guest), "{names:?}");
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use sitian_model::{Epoch, Held, Manifest, Mutant, Seq, Span, SpoolState};
-use sitian_spool::{Limits, Spool};
+use sitian_model::{Epoch, GatewayId, Held, Manifest, Mutant, Seq, Span, SpoolState};
+use sitian_spool::{Limits, Owner, Spool};
 use sitian_uplink::Read;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
@@ -112,6 +112,7 @@ impl Spooler {
         let heritage = Heritage::of(&mut spool, names);
         heritage.lines(&spool.held()).iter().for_each(|line| warn!("{line}"));
         spool.set_manifest(&manifest(&epoch)).context("keep the manifest: configure fewer points")?;
+        spool.set_owner(Owner::new(names.own.as_str()).unwrap_or_default());
         let (asks, asked) = mpsc::channel(2 * OUTSTANDING_MAX);
         let (tell, told) = mpsc::channel(2 * OUTSTANDING_MAX);
         let guests = Arc::new(heritage.guests.clone());
@@ -249,7 +250,7 @@ impl Work {
     fn manifest_of(&mut self, epoch: Epoch) -> Option<Vec<u8>> {
         if let Some(kept) = self.spool.manifest(epoch) {
             self.unread.remove(&epoch);
-            return Some(renamed(epoch, kept));
+            return Some(renamed(epoch, kept, self.guests.get(&epoch)));
         }
         if !self.spool.held().iter().any(|held| held.epoch == epoch) {
             self.unread.remove(&epoch);
@@ -312,10 +313,16 @@ fn gather(records: &mut Vec<(Vec<u8>, Span)>, asked: &mut mpsc::Receiver<Ask>) -
 }
 
 /// The manifest that was kept for an epoch, under that epoch's name. The spool cannot read it: for an epoch of which only
-/// a gap is left it gives the present one, and a relabelled epoch keeps the one of the epoch it came from.
-fn renamed(epoch: Epoch, kept: Vec<u8>) -> Vec<u8> {
-    match sitian_wire::decode_manifest(&kept) {
-        Ok((named, manifest)) if named != epoch => sitian_wire::encode_manifest(&epoch, &manifest),
+/// a gap is left it gives the present one, and a relabelled epoch keeps the one of the epoch it came from. A `guest`'s gap
+/// goes by that name, and this gateway's points are not the guest's.
+fn renamed(epoch: Epoch, kept: Vec<u8>, guest: Option<&GatewayId>) -> Vec<u8> {
+    match (sitian_wire::decode_manifest(&kept), guest) {
+        (Ok((_, manifest)), Some(guest)) if manifest.gateway != *guest => {
+            let gateway = guest.clone();
+            let bare = Manifest { gateway, devices: Vec::new(), points: Vec::new(), ..manifest };
+            sitian_wire::encode_manifest(&epoch, &bare)
+        }
+        (Ok((named, manifest)), _) if named != epoch => sitian_wire::encode_manifest(&epoch, &manifest),
         _ => kept,
     }
 }
@@ -333,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_manifest_travels_under_the_epoch_it_was_asked_for() {
-        let gateway = sitian_model::GatewayId::new("gw").expect("a well-formed id");
+        let gateway = GatewayId::new("gw").expect("a well-formed id");
         let manifest = Manifest { gateway, software: "test".into(), devices: vec![], points: vec![] };
         let (asked, other) = (Epoch([1; 16]), Epoch([2; 16]));
         for (kept, expected) in [
@@ -341,11 +348,15 @@ mod tests {
             (sitian_wire::encode_manifest(&other, &manifest), Some(asked)),
             (b"written by another version".to_vec(), None),
         ] {
-            let sent = renamed(asked, kept.clone());
+            let sent = renamed(asked, kept.clone(), None);
             match expected {
                 Some(epoch) => assert_eq!(sitian_wire::decode_manifest(&sent), Ok((epoch, manifest.clone()))),
                 None => assert_eq!(sent, kept, "what is not understood is forwarded as it is"),
             }
         }
+        let guest = GatewayId::new("former").expect("a well-formed id");
+        let sent = renamed(asked, sitian_wire::encode_manifest(&asked, &manifest), Some(&guest));
+        let expected = Manifest { gateway: guest, ..manifest };
+        assert_eq!(sitian_wire::decode_manifest(&sent), Ok((asked, expected)));
     }
 }

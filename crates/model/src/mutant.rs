@@ -22,6 +22,8 @@ pub enum Mutant {
     NoKeepBehind,
     /// spool: what is evicted is not noted as a gap.
     EvictedWithoutGap,
+    /// spool: what is acknowledged and gone leaves nothing behind.
+    GoneForgotten,
     /// spool: no spare segment is reserved.
     NoSpare,
     /// spool: commits do not say where they end.

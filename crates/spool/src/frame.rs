@@ -2,6 +2,8 @@
 
 use sitian_model::{Epoch, Mutant, Seq, Span, Timestamp};
 
+use crate::owner::{OWNER_BYTES_MAX, Owner};
+
 /// Bytes of a frame before its payload.
 pub(crate) const HEAD_BYTES: usize = 40;
 /// Bytes of a header; one copy at each end of the segment.
@@ -116,15 +118,33 @@ pub(crate) fn look(bytes: &[u8], number: u64, offset: u64, bytes_max: u64) -> Lo
 /// What an ACK or GAP frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    Ack { epoch: Epoch, committed: Seq },
-    Gap { epoch: Epoch, first: Seq, last: Seq, span: Option<Span>, chain: u32 },
+    Ack {
+        epoch: Epoch,
+        committed: Seq,
+    },
+    /// The ack of an epoch that ends at `end`, where the chain is `chain`, and of which nothing else was left at `at_ms`.
+    Gone {
+        epoch: Epoch,
+        end: Seq,
+        chain: u32,
+        at_ms: i64,
+        owner: Owner,
+    },
+    Gap {
+        epoch: Epoch,
+        first: Seq,
+        last: Seq,
+        span: Option<Span>,
+        chain: u32,
+        owner: Owner,
+    },
 }
 
 /// An END frame on disk: no other frame is smaller, so that the next commit covers it.
 pub(crate) const END_BYTES: usize = HEAD_BYTES.next_multiple_of(ALIGN);
 
 /// The largest mark on disk.
-pub(crate) const MARK_BYTES: usize = (HEAD_BYTES + 24).next_multiple_of(ALIGN);
+pub(crate) const MARK_BYTES: usize = (HEAD_BYTES + 24 + OWNER_BYTES_MAX).next_multiple_of(ALIGN);
 
 impl Mark {
     /// Appends the mark as a frame.
@@ -134,12 +154,14 @@ impl Mark {
                 let head = Head { kind: Kind::Ack, length: 0, chain: 0, seq: committed, from: 0, to: 0 };
                 encode_frame(out, number, offset, &head, &epoch.0);
             }
-            Mark::Gap { epoch, first, last, span, chain } => {
+            Mark::Gone { epoch, end, chain, at_ms, owner } => {
+                let head = Head { kind: Kind::Ack, length: 0, chain, seq: end, from: at_ms, to: at_ms };
+                encode_frame(out, number, offset, &head, &labelled(epoch, end, owner));
+            }
+            Mark::Gap { epoch, first, last, span, chain, owner } => {
                 let (from, to) = span.map_or((1, 0), |s| (s.from.0, s.to.0));
                 let head = Head { kind: Kind::Gap, length: 0, chain, seq: first, from, to };
-                let mut payload = epoch.0.to_vec();
-                payload.extend_from_slice(&last.to_le_bytes());
-                encode_frame(out, number, offset, &head, &payload);
+                encode_frame(out, number, offset, &head, &labelled(epoch, last, owner));
             }
         }
     }
@@ -147,7 +169,18 @@ impl Mark {
     /// Reads the mark out of a valid frame, if it is one.
     pub fn from_frame(head: &Head, payload: &[u8]) -> Option<Self> {
         let epoch = Epoch(payload.get(..16)?.try_into().ok()?);
+        let owner = Owner::from_bytes(payload.get(24..).unwrap_or_default());
         match head.kind {
+            Kind::Ack if payload.len() >= 24 => {
+                let end = u64_at(payload, 16);
+                (end == head.seq && end < Seq::MAX).then_some(Mark::Gone {
+                    epoch,
+                    end,
+                    chain: head.chain,
+                    at_ms: head.to,
+                    owner,
+                })
+            }
             Kind::Ack => Some(Mark::Ack { epoch, committed: head.seq }),
             Kind::Gap if payload.len() >= 24 => {
                 let last = u64_at(payload, 16);
@@ -157,11 +190,17 @@ impl Mark {
                     last,
                     span: head.span(),
                     chain: head.chain,
+                    owner,
                 })
             }
             _ => None,
         }
     }
+}
+
+/// The payload of a mark that says whose epoch it is about.
+fn labelled(epoch: Epoch, seq: Seq, owner: Owner) -> Vec<u8> {
+    [&epoch.0[..], &seq.to_le_bytes(), owner.bytes()].concat()
 }
 
 /// What segment `number − 1` held when this one was begun.
@@ -269,4 +308,30 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_come_back_as_they_were_written_with_and_without_an_owner() {
+        let (epoch, owner) = (Epoch([7; 16]), Owner::new("dangzhai-01").unwrap());
+        let longest = Owner::new(&"a".repeat(OWNER_BYTES_MAX)).unwrap();
+        let span = Some(Span { from: Timestamp(1), to: Timestamp(2) });
+        let unknown = Owner::default();
+        for (mark, payload_bytes) in [
+            (Mark::Ack { epoch, committed: 3 }, 16),
+            (Mark::Gone { epoch, end: 3, chain: 4, at_ms: 5, owner }, 24 + 11),
+            (Mark::Gone { epoch, end: 3, chain: 4, at_ms: i64::MIN, owner: unknown }, 24),
+            (Mark::Gap { epoch, first: 3, last: 5, span, chain: 4, owner: longest }, MARK_BYTES - HEAD_BYTES),
+            (Mark::Gap { epoch, first: 3, last: 5, span: None, chain: 4, owner: unknown }, 24),
+        ] {
+            let mut bytes = Vec::new();
+            mark.encode(&mut bytes, 9, 160);
+            let Look::Frame(head) = look(&bytes, 9, 160, bytes.len() as u64) else { panic!("{mark:?}") };
+            assert_eq!(head.length, payload_bytes);
+            assert_eq!(Mark::from_frame(&head, &bytes[HEAD_BYTES..HEAD_BYTES + head.length]), Some(mark));
+        }
+    }
 }

@@ -31,7 +31,9 @@
 //! DATA      seq, chain before it, the record's time span in Unix ms (from > to: unknown), the record
 //! MANIFEST  the manifest of the segment's epoch: always the first frame
 //! ACK       seq = committed, payload = epoch: an occasional note; losing it only causes re-sends
-//! GAP       seq = first, chain after it, span (from > to: unknown), payload = epoch, last u64: evicted unsent
+//!           of an epoch of which nothing else is left: chain there, since when (twice), payload = epoch, end u64 = seq,
+//!           owner [0 … 32]
+//! GAP       seq = first, chain after it, span (from > to: unknown), payload = epoch, last u64, owner [0 … 32]: evicted unsent
 //! END       seq = one past the last record of all commits so far, chain there, span of the last commit, no payload
 //! ```
 //!
@@ -57,6 +59,10 @@
 //! segment repeats the marks of every epoch before its first record; only the newest two that open without a hole have to
 //! be scanned for them. Newer ones may have been torn at their very first commit, one power cut after the other.
 //!
+//! Of epochs of which nothing is left, because all was acknowledged or told as a gap, the spool remembers the labels: for
+//! as long as records are kept behind, a few at most, and the newest whatever their age. From them a centre that was
+//! restored from an older copy learns that it has forgotten something, and which labels it will not get back.
+//!
 //! `chain` is the running CRC-32C over the payloads of all records of the epoch, as they were written, whether or not
 //! they still exist: two writers of one epoch differ in it.
 //!
@@ -76,6 +82,7 @@
 pub mod disk;
 mod frame;
 mod log;
+mod owner;
 mod reading;
 mod recovery;
 mod relabel;
@@ -85,5 +92,6 @@ mod writing;
 
 pub use disk::{Disk, DiskFault, File};
 pub use log::{Durable, Limits, Spool, SpoolFault, TooLarge};
+pub use owner::Owner;
 pub use reading::{ReadFault, Run};
 pub use recovery::Recovery;

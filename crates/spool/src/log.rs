@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sitian_model::{Epoch, Held, Seq, Span, SpoolState};
 
 use crate::disk::{Disk, DiskFault};
+use crate::owner::Owner;
 use crate::reading::Cursors;
 use crate::segment::Segment;
 
@@ -120,6 +121,10 @@ pub(crate) struct Stream {
     pub evicted: Option<Evicted>,
     /// Whether a GAP frame says so yet.
     pub evicted_noted: bool,
+    /// All of it was acknowledged and went: nothing but its label is left. The newest time that was known then, Unix ms.
+    pub gone: Option<i64>,
+    /// As told, if anybody has.
+    pub owner: Owner,
     /// Damage below this was counted as lost already.
     pub damage_counted: Seq,
     /// For epochs that this process writes.
@@ -138,15 +143,17 @@ impl Stream {
             acked_noted: 0,
             evicted: None,
             evicted_noted: true,
+            gone: None,
+            owner: Owner::default(),
             damage_counted: 0,
             manifest: None,
         }
     }
 
-    /// True if there is a gap to announce, or one that a restored centre may ask for again: of `before` or later.
-    pub fn remembers_gap(&self, before: i64) -> bool {
-        let kept = |e: &Evicted| e.span.is_some_and(|span| span.to.0 >= before);
-        self.evicted.is_some_and(|e| e.last >= self.acked || kept(&e))
+    /// True if it went, or left a gap, at `before` or later: a restored centre may ask for it.
+    pub fn is_young(&self, before: i64) -> bool {
+        let gap = self.evicted.and_then(|e| e.span).map(|span| span.to.0);
+        gap.max(self.gone).is_some_and(|at| at >= before)
     }
 }
 
@@ -160,6 +167,8 @@ pub struct Spool<D> {
     pub(crate) streams: Vec<Stream>,
     pub(crate) live: Epoch,
     pub(crate) manifest: Arc<[u8]>,
+    /// Of epochs that begin from now on.
+    pub(crate) owner: Owner,
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) pending_bytes: usize,
     /// The segment that is being written.
@@ -205,7 +214,11 @@ impl<D: Disk> Spool<D> {
         payload: Vec<u8>,
         span: Span,
     ) -> Seq {
+        let owner = self.owner;
         let stream = self.stream_or_new(epoch);
+        if stream.manifest.is_none() && stream.owner == Owner::default() {
+            stream.owner = owner;
+        }
         stream.manifest.get_or_insert_with(|| manifest.clone());
         let (seq, chain) = (stream.written, stream.chain);
         stream.written += 1;
@@ -261,13 +274,31 @@ impl<D: Disk> Spool<D> {
         Ok(())
     }
 
+    /// Whose records epochs hold that begin from now on. Call it before the first append.
+    pub fn set_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+    }
+
+    /// Says whose records an epoch holds that another process has begun; from its manifest, as long as there is one.
+    /// Unknown epochs are ignored.
+    pub fn set_owner_of(&mut self, epoch: Epoch, owner: Owner) {
+        if let Some(stream) = self.stream_mut(epoch) {
+            stream.owner = owner;
+        }
+    }
+
+    /// Whose records an epoch holds, if anybody has said.
+    pub fn owner_of(&self, epoch: Epoch) -> Option<Owner> {
+        self.stream(epoch).map(|stream| stream.owner).filter(|owner| !owner.word().is_empty())
+    }
+
     /// The epoch that appends go to.
     pub fn live(&self) -> Epoch {
         self.live
     }
 
-    /// Every epoch that has readable records or an unacknowledged gap, oldest first. `end` covers what is durable,
-    /// and while the disk has failed also what is in memory only.
+    /// Every epoch that has readable records or of which something is remembered, oldest first. `end` covers what is
+    /// durable, and while the disk has failed also what is in memory only.
     pub fn held(&self) -> Vec<Held> {
         let mut oldest: HashMap<Epoch, Seq> = HashMap::new();
         let on_disk = self.segments.values().map(|s| (s.epoch, s.first));

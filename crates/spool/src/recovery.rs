@@ -7,7 +7,8 @@ use sitian_model::{Epoch, Seq};
 
 use crate::disk::{Disk, DiskFault, File};
 use crate::frame::{FRAMES_AT, HEADER_BYTES, Header, HeaderLook, Mark};
-use crate::log::{Evicted, Limits, Spool};
+use crate::log::{Evicted, Limits, Spool, Stream};
+use crate::owner::Owner;
 use crate::reading::Cursors;
 use crate::retention::MARKED_SEGMENTS;
 use crate::segment::{NUMBERS_END, Segment, Tail, file_number, scan};
@@ -17,7 +18,7 @@ use crate::segment::{NUMBERS_END, Segment, Tail, file_number, scan};
 pub struct Recovery {
     /// Segments that can be read.
     pub segments: usize,
-    /// Epochs with records or an unacknowledged gap.
+    /// Epochs with records, or of which something is remembered.
     pub epochs: usize,
     /// Records on disk that are not known to be committed centrally.
     pub backlog: u64,
@@ -45,6 +46,7 @@ impl<D: Disk> Spool<D> {
             streams: Vec::new(),
             live: epoch,
             manifest: Vec::new().into(),
+            owner: Owner::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             current: None,
@@ -225,12 +227,13 @@ impl<D: Disk> Spool<D> {
             (stream.acked_high, stream.acked_noted) = (stream.acked_high.min(stream.end), stream.acked);
         }
         let epochs: HashSet<Epoch> = self.segments.values().map(|s| s.epoch).collect();
-        let before = self.keep_from_ms();
+        let remembered = |s: &Stream| s.evicted.is_some() || s.gone.is_some();
         self.streams.retain(|s| {
-            s.written > 0 && (s.manifest.is_some() || epochs.contains(&s.epoch) || s.remembers_gap(before))
+            s.written > 0 && (s.manifest.is_some() || epochs.contains(&s.epoch) || remembered(s))
         });
-        // Only gaps are left of the oldest; a late recovery finds epochs already begun by this process.
+        // Only labels are left of the oldest; a late recovery finds epochs already begun by this process.
         self.streams.sort_by_key(|s| (s.manifest.is_some(), epochs.contains(&s.epoch)));
+        self.forget_empty_streams();
     }
 
     fn apply(&mut self, mark: &Mark) {
@@ -240,13 +243,31 @@ impl<D: Disk> Spool<D> {
                 stream.acked = committed;
                 stream.acked_high = stream.acked_high.max(committed);
             }
-            Mark::Gap { epoch, first, last, span, chain } => {
-                let stream = self.stream_or_new(epoch);
-                stream.evicted = Some(Evicted { first, last, span, chain });
-                if stream.end <= last {
-                    (stream.end, stream.written, stream.chain) = (last + 1, last + 1, chain);
+            Mark::Gone { epoch, end, chain, at_ms, owner } => {
+                // In the order of these marks, wherever an older ack has named it, unless a power cut has brought some of
+                // it back.
+                if self.segments.values().all(|s| s.epoch != epoch) {
+                    self.streams.sort_by_key(|s| s.epoch == epoch);
                 }
+                let stream = self.stream_or_new(epoch);
+                (stream.acked, stream.acked_high) = (end, stream.acked_high.max(end));
+                (stream.gone, stream.owner) = (Some(at_ms), owner);
+                stream.ends_at_least_at(end, chain);
             }
+            Mark::Gap { epoch, first, last, span, chain, owner } => {
+                let stream = self.stream_or_new(epoch);
+                (stream.evicted, stream.owner) = (Some(Evicted { first, last, span, chain }), owner);
+                stream.ends_at_least_at(last + 1, chain);
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// A mark says that it was written up to here.
+    fn ends_at_least_at(&mut self, end: Seq, chain: u32) {
+        if self.end < end {
+            (self.end, self.written, self.chain) = (end, end, chain);
         }
     }
 }

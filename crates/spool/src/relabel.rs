@@ -19,11 +19,12 @@ impl<D: Disk> Spool<D> {
         }
         self.commit()?;
         let Some(stream) = self.stream(old) else { return Ok(()) };
-        let mut from = stream.acked;
+        let (mut from, owner) = (stream.acked, stream.owner);
         let manifest = match &stream.manifest {
             Some(manifest) => manifest.clone(),
             None => self.manifest(old).map_or_else(|| self.manifest.clone(), Into::into),
         };
+        self.stream_or_new(fresh).owner = owner;
         loop {
             let run = match self.gather(old, from, COPY_BYTES.min(self.limits.memory_bytes_max / 2)) {
                 Ok(run) => run,

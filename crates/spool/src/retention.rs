@@ -13,8 +13,12 @@ use crate::segment::{Segment, file_name, scan};
 const SEGMENTS_MIN: u64 = 4;
 /// So many of the newest segments that open whole carry the marks: one of them may be damaged.
 pub(crate) const MARKED_SEGMENTS: usize = 2;
-/// Epochs of which only a gap is left that has been told: so many are remembered, in case the centre forgets it.
-const TOLD_GAPS_MAX: usize = 16;
+/// Epochs of which only a label or a told gap is left: so many are remembered as long as records are kept behind, in case
+/// the centre forgets them.
+const TOLD_MAX: usize = 16;
+/// So many of the newest epochs of which nothing is left are remembered whatever their age: a centre restored from a copy
+/// from before the last of them hears that it has forgotten something.
+const LAST_GONE: usize = 2;
 
 impl<D: Disk> Spool<D> {
     /// Everything of `epoch` below `committed` is stored centrally. A smaller number than before is a rewind: the
@@ -72,16 +76,19 @@ impl<D: Disk> Spool<D> {
             || self.stream(segment.epoch).is_none_or(|stream| segment.end <= stream.acked)
     }
 
-    /// Notes the ack first if the removal depends on one that is not on disk yet.
+    /// Notes the ack first if the removal depends on one that is not on disk yet, and with the last segment of an epoch
+    /// that there was one.
     fn remove_acked(&mut self, number: u64) -> bool {
         let Some(segment) = self.segments.get(&number) else { return false };
-        let noted = |s: &Stream| s.acked_noted >= segment.end;
         let epoch = segment.epoch;
-        if let Some(stream) = self.stream(epoch)
-            && !noted(stream)
-        {
-            let mark = Mark::Ack { epoch, committed: stream.acked };
-            self.write_marks(&[mark]);
+        let others = self.segments.iter().any(|(n, s)| *n != number && s.epoch == epoch);
+        let over = !others && epoch != self.live && segment.end > 0;
+        if let Some(stream) = self.stream(epoch) {
+            if over && stream.acked >= stream.written {
+                self.write_marks(&[stream.gone_mark(self.newest_ms)]);
+            } else if stream.acked_noted < segment.end {
+                self.write_marks(&[Mark::Ack { epoch, committed: stream.acked }]);
+            }
         }
         self.remove_segment(number)
     }
@@ -111,24 +118,33 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Epochs without a segment stay only while they are live, in memory, or have a gap to announce, as many as a new
-    /// segment can repeat; and while a centre restored from a backup may ask again for a gap that was announced.
-    fn forget_empty_streams(&mut self) {
+    /// segment can repeat; and of those that have nothing to announce some, in case the centre forgets them.
+    pub(crate) fn forget_empty_streams(&mut self) {
         let mut alive: HashSet<Epoch> = self.segments.values().map(|s| s.epoch).collect();
         alive.extend(self.pending.iter().map(|p| p.epoch));
         alive.insert(self.live);
-        let before = self.keep_from_ms();
-        self.streams.retain(|s| alive.contains(&s.epoch) || s.remembers_gap(before));
-        let told = |s: &Stream| s.evicted.is_some_and(|e| e.last < s.acked);
-        let told_only = |s: &Stream| told(s) && !alive.contains(&s.epoch);
-        let told_max = TOLD_GAPS_MAX.min(self.marks_max() / 4);
-        for _ in told_max..self.streams.iter().filter(|s| told_only(s)).count() {
-            let Some(oldest) = self.streams.iter().position(told_only) else { return };
-            self.streams.remove(oldest);
+        let told = |s: &Stream| s.acked >= s.written;
+        for stream in self.streams.iter_mut().filter(|s| !alive.contains(&s.epoch)) {
+            if stream.written > 0 && told(stream) {
+                stream.gone.get_or_insert(self.newest_ms);
+            }
         }
-        let noted = self.streams.iter().filter(|s| s.evicted.is_some()).count();
+        self.streams.retain(|s| alive.contains(&s.epoch) || s.evicted.is_some() || s.gone.is_some());
+        let before = self.keep_from_ms();
+        let told_only = |s: &Stream| told(s) && !alive.contains(&s.epoch);
+        let told_max = TOLD_MAX.min(self.marks_max() / 4);
+        let last_gone = if Mutant::GoneForgotten.lives() { 0 } else { LAST_GONE };
+        let mut newer = self.streams.iter().filter(|s| told_only(s)).count();
+        self.streams.retain(|s| {
+            newer -= usize::from(told_only(s));
+            !told_only(s) || newer < last_gone || newer < told_max && s.is_young(before)
+        });
+        let gap = |s: &Stream| s.evicted.is_some();
+        let noted = self.streams.iter().filter(|s| gap(s)).count();
         for _ in self.marks_max() / 2..noted {
-            let untold = || self.streams.iter().position(|s| s.evicted.is_some());
-            let Some(at) = self.streams.iter().position(told).or_else(untold) else { return };
+            let untold = || self.streams.iter().position(gap);
+            let told = self.streams.iter().position(|s| gap(s) && told(s));
+            let Some(at) = told.or_else(untold) else { return };
             if alive.contains(&self.streams[at].epoch) {
                 self.streams[at].evicted = None;
             } else {
@@ -256,7 +272,7 @@ impl<D: Disk> Spool<D> {
     fn note_gap(&mut self, number: u64, segment: &Segment) -> bool {
         let Some(stream) = self.stream(segment.epoch) else { return false };
         // Whatever lies between the acked records and this segment went before it.
-        let first = stream.acked;
+        let (first, owner) = (stream.acked, stream.owner);
         let before = stream.evicted.filter(|e| e.last >= first);
         let unacked = first.max(segment.first)..segment.end;
         let scanned = scan(&mut self.disk, number, segment, unacked, true).unwrap_or_default();
@@ -268,7 +284,7 @@ impl<D: Disk> Spool<D> {
         let wider = before.filter(|e| e.last >= segment.end);
         let (last, chain) =
             wider.map_or((segment.end.saturating_sub(1), segment.chain_end), |e| (e.last, e.chain));
-        if !self.write_marks(&[Mark::Gap { epoch: segment.epoch, first, last, span, chain }]) {
+        if !self.write_marks(&[Mark::Gap { epoch: segment.epoch, first, last, span, chain, owner }]) {
             return false;
         }
         let Some(stream) = self.stream_mut(segment.epoch) else { return false };

@@ -60,7 +60,13 @@ impl Stream {
 
     fn gap_mark(&self) -> Option<Mark> {
         let Evicted { first, last, span, chain } = self.evicted?;
-        Some(Mark::Gap { epoch: self.epoch, first, last, span, chain })
+        Some(Mark::Gap { epoch: self.epoch, first, last, span, chain, owner: self.owner })
+    }
+
+    /// For an epoch that goes at `at_ms`, unless it is gone already.
+    pub(crate) fn gone_mark(&self, at_ms: i64) -> Mark {
+        let at_ms = self.gone.unwrap_or(at_ms);
+        Mark::Gone { epoch: self.epoch, end: self.written, chain: self.chain, at_ms, owner: self.owner }
     }
 }
 
@@ -237,11 +243,13 @@ impl<D: Disk> Spool<D> {
         if self.opened < SMALL_SEGMENTS { self.first_bytes() } else { self.limits.segment_bytes }
     }
 
-    /// The marks that every new segment repeats, at most a quarter of it: gaps first, then the newest epochs' acks.
+    /// The marks that every new segment repeats, at most a quarter of it: gaps first, then what is gone, then the newest
+    /// epochs' acks.
     fn all_marks(&self) -> Vec<Mark> {
         let gaps = self.streams.iter().filter_map(Stream::gap_mark);
+        let gone = self.streams.iter().filter(|s| s.gone.is_some()).map(|s| s.gone_mark(self.newest_ms));
         let acks = self.streams.iter().rev().filter(|s| s.acked > 0).map(Stream::ack_mark);
-        gaps.chain(acks).take(self.marks_max()).collect()
+        gaps.chain(gone).chain(acks).take(self.marks_max()).collect()
     }
 
     /// How many marks a new segment repeats at most.
@@ -272,6 +280,7 @@ impl<D: Disk> Spool<D> {
                         stream.evicted_noted = true;
                     }
                 }
+                Mark::Gone { .. } => {}
             }
         }
     }

@@ -90,7 +90,7 @@ fn a_power_cut_at_every_write_loses_nothing_accepted() {
 #[test]
 fn gaps_outlive_power_cuts_that_tear_one_new_segment_after_the_other() {
     // As many epochs as it takes for their marks to fill a few sectors.
-    const EVICTED: u8 = 12;
+    const EVICTED: u8 = 9;
     let limits = Limits { bytes_max: 64 * 1024, ..small() };
     let (mut spool, _) = Spool::open(MemoryDisk::default(), limits, epoch(1));
     for label in 1..=EVICTED + 1 {

@@ -8,7 +8,7 @@ mod truth;
 
 use disk::{Faults, MemoryDisk};
 use sitian_model::{Entry, Gap, GapReason, Held, Span, Timestamp};
-use sitian_spool::{Disk, Durable, Limits, Spool};
+use sitian_spool::{Disk, Durable, Limits, Owner, Spool};
 use truth::{append, drain, end, epoch, gaps, missing, payload, small, span};
 
 fn fresh(limits: Limits) -> Spool<MemoryDisk> {
@@ -238,11 +238,38 @@ fn a_gap_is_told_again_to_a_centre_that_has_forgotten_it() {
         fill_as(&mut spool, epoch(start - 1), 8);
         spool = reopen(spool, limits, start);
     }
-    // Past keep-behind it is forgotten as data would be.
-    let limits = Limits { keep_behind_ms: 1_000, ..limits };
-    let mut spool = reopen(spool, limits, 7);
-    spool.release(epoch(1), 30);
-    assert!(spool.held().iter().all(|held| held.epoch != epoch(1)));
+}
+
+#[test]
+fn the_newest_two_of_what_is_gone_are_remembered_for_a_centre_that_has_forgotten_them() {
+    let limits = Limits { keep_behind_ms: 10_000, ..small() };
+    let mut spool = fresh(limits);
+    spool.set_owner(Owner::new("gw-1").unwrap());
+    for label in 1..=5 {
+        spool.seal(epoch(label));
+        fill(&mut spool, 0..if label < 5 { 30 } else { 100 });
+    }
+    for label in 1..=4 {
+        spool.release(epoch(label), 30);
+    }
+    let gone_only = |spool: &Spool<MemoryDisk>| spool.held().iter().filter(|h| h.oldest == h.end).count();
+    assert_eq!(gone_only(&spool), 4, "as long as records would be kept behind");
+    fill(&mut spool, 100..112);
+    spool.release(epoch(5), 1);
+    let gone = |label| Held { epoch: epoch(label), oldest: 30, end: 30, acked: 30 };
+    for start in 6..9 {
+        let held = spool.held();
+        assert_eq!((held[0], held[1], held[2].epoch), (gone(3), gone(4), epoch(5)));
+        for label in 3..=4 {
+            assert_eq!(drain(&mut spool, epoch(label), 30), [], "the chain there");
+            assert_eq!(spool.owner_of(epoch(label)), Owner::new("gw-1"));
+            spool.release(epoch(label), 0);
+            let gap = Gap { first: 0, last: 29, reason: GapReason::Trimmed, span: None };
+            assert_eq!(gaps(&drain(&mut spool, epoch(label), 0)), (0, vec![gap]));
+            spool.release(epoch(label), 30);
+        }
+        spool = reopen(spool, limits, start);
+    }
 }
 
 /// A few records more, with whatever labels are next.
@@ -306,7 +333,7 @@ fn acked_records_go_before_unacked_ones_under_quota() {
 }
 
 #[test]
-fn an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_that_is_acked_and_old() {
+fn an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_newer_ones_are_gone() {
     let limits = Limits { bytes_max: 64 * 1024, keep_behind_ms: 100_000, ..small() };
     let mut spool = fresh(limits);
     fill(&mut spool, 0..30);
@@ -318,7 +345,17 @@ fn an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_that_is_acked_and_old() 
     assert_eq!((missing(&all, GapReason::Evicted), gaps(&all).0), (30, 0));
     assert!(spool.manifest(epoch(1)).is_some());
     spool.release(epoch(1), 30);
-    assert_eq!(spool.held().len(), 1);
+    assert_eq!(spool.held().len(), 2);
+    spool.release(epoch(2), 300);
+    for label in 3..6 {
+        spool.seal(epoch(label));
+        fill(&mut spool, 0..300);
+        spool.release(epoch(label), 300);
+    }
+    fill(&mut spool, 300..450);
+    spool.release(epoch(5), 301);
+    let held: Vec<_> = spool.held().iter().map(|held| held.epoch).collect();
+    assert_eq!(held, [epoch(3), epoch(4), epoch(5)]);
 }
 
 #[test]

@@ -164,8 +164,7 @@ impl World {
     fn restore_backup(&mut self) {
         let Some(book) = self.centre.backup.clone() else { return };
         self.ether.saw(Sight::CentreRestored);
-        self.ether.oracle.centre_restored = true;
-        self.ether.oracle.forget_order();
+        self.ether.oracle.restore(&self.centre.book, &book, self.ether.now);
         self.kill_centre();
         self.centre.book = book;
     }

@@ -30,6 +30,8 @@ struct Written {
     off_card: bool,
     /// It was acknowledged and then trimmed: if the centre forgets it now, nobody has it.
     trimmed: bool,
+    /// When the centre was restored to a state in which it does not know it any more.
+    forgotten_ms: Option<u64>,
     labels: Vec<(Epoch, Seq)>,
 }
 
@@ -121,6 +123,7 @@ impl Oracle {
             accepted_ms: None,
             off_card: false,
             trimmed: false,
+            forgotten_ms: None,
             labels,
         });
     }
@@ -285,9 +288,14 @@ impl Oracle {
         Ok(())
     }
 
-    /// The centre was restored: numbers may be given anew.
-    pub fn forget_order(&mut self) {
+    /// The centre is restored: it forgets what only the newer book holds, and numbers may be given anew.
+    pub fn restore(&mut self, newer: &Book, older: &Book, now: u64) {
+        self.centre_restored = true;
         self.newest_poll.clear();
+        let forgotten = |w: &&Written| self.cover(w, newer).is_some() && self.cover(w, older).is_none();
+        let numbers: Vec<usize> =
+            self.written.iter().enumerate().filter(|(_, w)| forgotten(w)).map(|(number, _)| number).collect();
+        numbers.into_iter().for_each(|number| self.written[number].forgotten_ms = Some(now));
     }
 
     /// How many accepted records are not in the book in any form, and could be.
@@ -297,18 +305,35 @@ impl Oracle {
 
     fn is_due(&self, written: &Written) -> bool {
         let gone = written.off_card || written.trimmed && self.centre_restored;
-        let of_this = |(epoch, _): &(Epoch, Seq)| self.inherited.contains(&(written.board, *epoch));
-        written.accepted_ms.is_some() && !gone && !written.labels.iter().any(of_this)
+        written.accepted_ms.is_some() && !gone && !self.is_inherited(written)
+    }
+
+    fn is_inherited(&self, written: &Written) -> bool {
+        written.labels.iter().any(|(epoch, _)| self.inherited.contains(&(written.board, *epoch)))
     }
 
     fn why_not_due(&self, written: &Written) -> Pardon {
         if written.off_card {
             Pardon::OffCard
-        } else if written.trimmed && self.centre_restored {
-            Pardon::TrimmedThenForgotten
-        } else {
+        } else if self.is_inherited(written) {
             Pardon::InheritedFork
+        } else {
+            Pardon::TrimmedThenForgotten
         }
+    }
+
+    /// True if nobody has it any more, and the centre that has forgotten it says nothing of a loss.
+    fn is_untold(&self, written: &Written, book: &Book) -> bool {
+        if self.why_not_due(written) != Pardon::TrimmedThenForgotten {
+            return false;
+        }
+        let Some(since) = written.forgotten_ms else { return true };
+        let gateway = &self.gateways[written.board];
+        let says = |kind| {
+            matches!(kind, IncidentKind::ServerRestored | IncidentKind::PossibleLoss | IncidentKind::CardLost)
+        };
+        let since = WALL_ZERO_MS + since as i64;
+        !book.incidents.iter().any(|i| i.gateway == *gateway && says(i.kind) && i.at.0 >= since)
     }
 
     /// Where a record is in the book, under any of its labels: the gap's reason if it is only in a gap.
@@ -341,7 +366,9 @@ impl Oracle {
             let excuse = self.excuse_of(written);
             let label = written.labels.last();
             match self.cover(written, book) {
-                None if !self.is_due(written) && self.pardon(self.why_not_due(written)) => {}
+                None if !self.is_due(written) && !self.is_untold(written, book) => {
+                    self.pardon(self.why_not_due(written));
+                }
                 None => {
                     let (at, board) = (written.accepted_ms, written.board);
                     let labels = &written.labels;

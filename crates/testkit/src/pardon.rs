@@ -7,7 +7,8 @@ pub enum Pardon {
     ForkedEpoch,
     /// Not stored: the card that it was accepted on was wiped, exchanged or lied, or its sector cannot be read.
     OffCard,
-    /// Not stored: acknowledged, trimmed, and then forgotten by a centre that was restored.
+    /// Not stored: acknowledged, trimmed, and then forgotten by a centre that was restored, which says since then that
+    /// readings of this gateway are missing.
     TrimmedThenForgotten,
     /// Not stored: labelled in a forked epoch by a process that only inherited it, and cannot tell whose readings the centre has.
     InheritedFork,

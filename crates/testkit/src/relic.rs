@@ -7,7 +7,7 @@ use sitian_model::{
     DeviceId, DeviceInfo, Epoch, GatewayId, Manifest, PointInfo, PointKey, Quality, Reading, Record, Seq,
     Span, Timestamp,
 };
-use sitian_spool::{Limits, Spool};
+use sitian_spool::{Limits, Owner, Spool};
 
 use crate::disk::CardDisk;
 
@@ -89,6 +89,9 @@ pub fn write() -> Option<CardDisk> {
     for (n, records) in RECORDS.into_iter().enumerate() {
         let mut spool = Spool::open(disk.process_death(), limits(), epoch(n)).0;
         spool.set_manifest(&sitian_wire::encode_manifest(&epoch(n), &manifest)).ok()?;
+        let owner = Owner::new(manifest.gateway.as_str())?;
+        spool.set_owner(owner);
+        (0..n).for_each(|before| spool.set_owner_of(epoch(before), owner));
         for seq in 0..records {
             let record = record(n, seq);
             spool.append(&sitian_wire::encode_record(&record), span(&record)).ok()?;

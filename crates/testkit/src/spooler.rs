@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use sitian_model::{Epoch, Held, Manifest, Seq, Span, SpoolState};
-use sitian_spool::{Disk, File, Limits, Recovery, Spool};
+use sitian_spool::{Disk, File, Limits, Owner, Recovery, Spool};
 use sitian_uplink::Read;
 
 use crate::disk::CardDisk;
@@ -21,7 +21,7 @@ pub const SEGMENT_BYTES: u64 = 8 * 1024;
 const UNREAD_MAX: u32 = 30;
 
 /// Gaps of forgotten epochs that a spool of such segments keeps.
-const GAPS_MAX: usize = SEGMENT_BYTES as usize / 4 / 64 / 2;
+const GAPS_MAX: usize = SEGMENT_BYTES as usize / 4 / 96 / 2;
 
 /// What the thread is asked for.
 #[derive(Debug, Clone)]
@@ -85,6 +85,7 @@ impl Spooler {
         let limits = limits(ether);
         let (mut spool, recovery) = Spool::open(disk, limits, epoch);
         note_recovery(board, &recovery, ether);
+        spool.set_owner(Owner::new(manifest.gateway.as_str()).unwrap_or_default());
         if let Err(error) = spool.set_manifest(&sitian_wire::encode_manifest(&epoch, &manifest)) {
             ether.oracle.violate(format!("manifest not kept: {error}"));
         }
@@ -135,6 +136,8 @@ impl Spooler {
             ether.oracle.trim(epoch, before.oldest..to.min(acked));
             if !self.before.contains_key(&epoch) {
                 forget_gap(&before, &self.before, ether);
+                // Only a gap was left of it, and that has been acknowledged.
+                ether.oracle.trim(epoch, 0..before.oldest.min(acked));
             }
         }
     }
@@ -383,11 +386,12 @@ impl Spooler {
     }
 }
 
-/// Of epochs of which only a gap is left, a spool remembers as many as half of a segment's marks: with these segments a
-/// few, with real ones thousands. What it forgets beyond that is lost without a word, by design.
+/// Of epochs of which only a gap is left that nobody has been told, a spool remembers as many as half of a segment's marks:
+/// with these segments a few, with real ones thousands. What it forgets beyond that is lost without a word, by design.
 fn forget_gap(gone: &Held, left: &BTreeMap<Epoch, Held>, ether: &mut Ether) {
     let gap_only = |held: &&Held| held.oldest >= held.end;
-    if gap_only(&gone) && left.values().filter(gap_only).count() + 2 >= GAPS_MAX {
+    let told = ether.oracle.acked(gone.epoch) >= gone.end;
+    if gap_only(&gone) && !told && left.values().filter(gap_only).count() + 2 >= GAPS_MAX {
         ether.oracle.lose_tail(gone.epoch, 0..gone.end);
     }
 }

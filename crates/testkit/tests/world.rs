@@ -12,6 +12,9 @@ mod tally;
 
 /// Worlds of a plain run.
 const SEEDS: u64 = 2_000;
+/// Beyond those: worlds that have failed once.
+const FAILED_ONCE: [u64; 13] =
+    [3_737, 3_918, 4_780, 4_828, 7_786, 9_758, 11_572, 14_516, 14_793, 14_964, 17_016, 18_403, 22_455];
 /// Worlds of a night run.
 const SEEDS_NIGHT: u64 = 50_000;
 
@@ -57,6 +60,15 @@ fn whatever_happens_nothing_is_lost_doubled_or_invented() {
         assert_eq!(season.seen.rarer_than(1), [], "hard states that were never reached");
     }
     tell(&season);
+}
+
+#[test]
+fn worlds_that_have_failed_once_do_not_fail_again() {
+    for seed in FAILED_ONCE {
+        if let Err(failure) = replay(seed, Mutant::None, 200) {
+            panic!("{failure}");
+        }
+    }
 }
 
 /// One row per fault of the matrix. The oracle of a world fails it on any harm, so what gets here has done none.

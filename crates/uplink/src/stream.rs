@@ -47,6 +47,8 @@ pub(crate) struct Stream {
     pub rewound_ms: u64,
     /// What was acknowledged before the centre took it back: the next probe says so.
     pub taken_back: Option<Seq>,
+    /// The centre did not know the epoch at all: the spool keeps everything of it until the centre has said how far it is.
+    pub unknown: bool,
     /// Another writer uses this epoch; nothing is sent until it is relabelled.
     pub forked: bool,
     /// This process has written to it: nobody else can have committed more of it than was sent.
@@ -75,6 +77,7 @@ impl Stream {
             manifest_ms: None,
             rewound_ms: 0,
             taken_back: None,
+            unknown: false,
             forked: false,
             own: false,
             doubt: None,

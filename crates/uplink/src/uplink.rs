@@ -223,6 +223,14 @@ impl Uplink {
     /// Does what an ack says that speaks of this gateway's own readings.
     fn obey(&mut self, at: usize, ack: &Ack) {
         let (stream, now_ms) = (&mut self.streams[at], self.now_ms);
+        let (epoch, acked) = (ack.epoch, stream.held.acked);
+        if ack.action == Action::Manifest && ack.committed < acked && !stream.unknown {
+            stream.unknown = true;
+            self.commands.push_back(Command::Release { epoch, committed: ack.committed });
+        } else if ack.action != Action::Manifest && ack.committed >= acked && stream.unknown {
+            stream.unknown = false;
+            self.commands.push_back(Command::Release { epoch, committed: acked });
+        }
         match ack.action {
             Action::Fork => {
                 self.advance(at, ack.committed);
@@ -231,7 +239,7 @@ impl Uplink {
             Action::Manifest => self.repeat_manifest(at),
             Action::Rewind if ack.committed < stream.held.acked && !Mutant::RewindIgnored.lives() => {
                 // A centre put back from a backup calls before it has heard anybody: it has to learn what it forgot.
-                stream.taken_back = Some(stream.held.acked);
+                (stream.taken_back, stream.unknown) = (Some(stream.held.acked), false);
                 (stream.held.acked, stream.rewound_ms) = (ack.committed, now_ms);
                 stream.restart();
                 stream.probe_due = true;

@@ -88,6 +88,24 @@ fn a_new_link_gets_manifests_then_probes_then_live_readings_then_backfill() {
 }
 
 #[test]
+fn what_the_centre_does_not_know_at_all_is_kept_until_it_has_said_how_far_it_is() {
+    let release = |committed| Command::Release { epoch: LIVE, committed };
+    let wanted = [release(0), Command::PublishManifest(LIVE), read(LIVE, 10, 0)];
+    // It remembers after all; it has forgotten, once the manifest has told it what there is.
+    for (action, committed, expected) in
+        [(Action::Ok, 10, vec![release(10)]), (Action::Rewind, 0, vec![release(0), read(LIVE, 0, 0)])]
+    {
+        let mut uplink = idle(10);
+        assert_eq!(ack(&mut uplink, LIVE, 0, Action::Manifest, 5_050), wanted);
+        answer(&mut uplink, LIVE, 10, 0, 5_051);
+        assert_eq!(ack(&mut uplink, LIVE, 0, Action::Manifest, 5_060), [], "it has been said");
+        assert_eq!(ack(&mut uplink, LIVE, 0, Action::Ok, 5_061), [], "older than the wish");
+        assert_eq!(ack(&mut uplink, LIVE, committed, action, 7_062), expected);
+        assert_eq!(ack(&mut uplink, LIVE, committed, Action::Ok, 7_063), []);
+    }
+}
+
+#[test]
 fn a_durable_record_is_published_at_once_on_an_idle_link_and_released_on_its_ack() {
     let mut uplink = idle(10);
     assert_eq!(spool(&mut uplink, &[held(LIVE, 10, 11)], 100), [read(LIVE, 10, BATCH)]);

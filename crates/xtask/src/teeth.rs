@@ -51,7 +51,13 @@ const CAUGHT_BY: &[(&str, &str, &str, &str)] = &[
         "EvictedWithoutGap",
         "spool",
         "queue",
-        "an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_that_is_acked_and_old",
+        "an_epoch_that_is_wholly_evicted_stays_as_a_gap_until_newer_ones_are_gone",
+    ),
+    (
+        "GoneForgotten",
+        "spool",
+        "queue",
+        "the_newest_two_of_what_is_gone_are_remembered_for_a_centre_that_has_forgotten_them",
     ),
     ("NoSpare", "spool", "queue", "a_roll_over_on_a_full_disk_takes_the_spare_and_never_fails"),
     (
