@@ -15,6 +15,8 @@ use crate::schema;
 /// Connections of one process: so many commits and so many questions at a time. Others wait for them.
 const WRITERS_MAX: usize = 4;
 const READERS_MAX: usize = 6;
+/// Leases are asked for beside these: they must not wait behind commits.
+const BEATS_MAX: usize = 1;
 
 /// A database that was found fit. Cheap; clone it freely.
 #[derive(Clone)]
@@ -26,6 +28,7 @@ struct Shared {
     access: Access,
     writers: Pool,
     readers: Pool,
+    beats: Pool,
 }
 
 impl std::fmt::Debug for Database {
@@ -44,8 +47,8 @@ impl Database {
         let mut connection = Connection::make(access)?;
         schema::prepare(access, &mut connection)?;
         let pool = |most| Pool::new(access.clone(), most);
-        let (writers, readers) = (pool(WRITERS_MAX), pool(READERS_MAX));
-        Ok(Self { shared: Arc::new(Shared { access: access.clone(), writers, readers }) })
+        let (writers, readers, beats) = (pool(WRITERS_MAX), pool(READERS_MAX), pool(BEATS_MAX));
+        Ok(Self { shared: Arc::new(Shared { access: access.clone(), writers, readers, beats }) })
     }
 
     /// Host, port and name, for people.
@@ -79,6 +82,14 @@ impl Database {
         work: impl FnOnce(&mut Sql<'_>) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         self.shared.writers.run(work)
+    }
+
+    /// One short transaction about leases, or between members.
+    pub(crate) fn beat<T>(
+        &self,
+        work: impl FnOnce(&mut Sql<'_>) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        self.shared.beats.run(work)
     }
 
     /// One question in one snapshot.

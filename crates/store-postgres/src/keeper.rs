@@ -51,6 +51,7 @@ impl Fence {
                 let what = if slot == ALL { String::new() } else { format!(" slot {slot} of") };
                 return Err(held(format!("{name:?}, with a lease for{what} another {s} s,")));
             }
+            sql.execute("SELECT 1 FROM lease WHERE slot = -1 FOR UPDATE", &[])?;
             let line = sql.first(
                 "INSERT INTO lease (slot, member, term, until) VALUES (-1, $1, 1, now() + interval '60 seconds')
                  ON CONFLICT (slot) DO UPDATE SET member = $1, term = lease.term + 1, turn = 0,
@@ -68,7 +69,7 @@ impl Fence {
             "UPDATE lease SET until = now() + interval '60 seconds'
              WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4"
         } else {
-            "SELECT 1 FROM lease WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4 FOR SHARE"
+            "SELECT 1 FROM lease WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4 FOR KEY SHARE"
         };
         match sql.execute(statement, &[&self.slot, &self.member, &self.term, &self.turn])? {
             1 => Ok(()),
@@ -83,6 +84,8 @@ impl Fence {
 
     /// From now on a transaction that passed before has landed or never will.
     fn turn(&mut self, sql: &mut Sql<'_>) -> Result<(), DatabaseError> {
+        // An update alone does not wait for those who passed.
+        sql.execute("SELECT 1 FROM lease WHERE slot = $1 FOR UPDATE", &[&self.slot])?;
         let line = sql.first(
             "UPDATE lease SET turn = turn + 1 WHERE slot = $1 AND member = $2 AND term = $3 RETURNING turn",
             &[&self.slot, &self.member, &self.term],

@@ -22,7 +22,8 @@
 //!   finds another term.
 //! - A server that is away is an error that passes; nothing is retried in here, for nobody would know what had landed.
 //! - Times of leases are the server's. Nothing else here looks at a clock but for how long ago a lease was renewed.
-//! - At most four commits and six questions of one process are under way; others wait, ten seconds at most.
+//! - At most four commits and six questions of one process are under way, and one about leases; others wait, ten seconds
+//!   at most.
 //!
 //! The client waits in threads and must be kept out of async code, also where it is dropped; [`Database`] takes care of the
 //! latter. It speaks no TLS: a database on another machine is reached over a network of its own, a tunnel or a socket.
@@ -30,7 +31,7 @@
 //!
 //! Tables are in `src/schema/v1.sql`; the bytes of manifests in the `registry` room.
 //!
-//! Reading order: `access`, `database`, `pool` (connections); `schema`; `keeper` (the fence); `registry`, `alerts` (tables);
+//! Reading order: `access`, `database`, `pool` (connections); `schema`; `keeper` (the fence), `tenure` (who may pass it); `registry`, `alerts` (tables);
 //! `reader`, `line`; `fault`.
 
 mod access;
@@ -43,8 +44,10 @@ mod pool;
 mod reader;
 mod registry;
 mod schema;
+mod tenure;
 
 pub use access::Access;
 pub use database::Database;
 pub use fault::DatabaseError;
 pub use keeper::Keeper;
+pub use tenure::Errand;

@@ -14,9 +14,9 @@ use crate::fault::DatabaseError;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// What every connection is told first. A server that was told to lie about commits is told not to; one that waits for its
-/// standbys goes on waiting.
+/// standbys goes on waiting. A process that sleeps in the middle of a transaction loses it, for others wait behind it.
 const SETTINGS: &str = "SET search_path = sitian; SET synchronous_commit = on; SET statement_timeout = '20s'; \
-                        SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'; \
+                        SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '5s'; \
                         SET extra_float_digits = 3; SET client_encoding = 'UTF8'";
 
 /// A connection with what was prepared on it.

@@ -98,7 +98,7 @@ fn what_was_lost_sight_of_has_landed_or_never_will_once_the_keeper_is_sure() {
     let mut keeper = database.alone("a").expect("is free");
     commit(&mut keeper, 1).expect("commits");
     // The transaction of a connection that was lost, still under way on the server: it has passed the fence.
-    let passed = "BEGIN; SELECT 1 FROM sitian.lease WHERE slot = -1 AND turn = 0 FOR SHARE;
+    let passed = "BEGIN; SELECT 1 FROM sitian.lease WHERE slot = -1 AND turn = 0 FOR KEY SHARE;
                   SELECT pg_sleep(2); INSERT INTO sitian.incident (kind, gateway, at_ms) VALUES ('quota', 1, 2); COMMIT;";
     std::thread::scope(|scope| {
         let lost = scope.spawn(|| server.sql("one", passed));

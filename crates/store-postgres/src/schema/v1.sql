@@ -21,6 +21,16 @@ CREATE TABLE member (
     until  timestamptz NOT NULL
 );
 
+-- Acknowledgements that were given to a member that does not keep the alert: for whoever keeps its slot.
+CREATE TABLE errand (
+    id    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    slot  smallint    NOT NULL,
+    alert bigint      NOT NULL,
+    by    text        NOT NULL,
+    note  text        NOT NULL,
+    at    timestamptz NOT NULL DEFAULT now()
+);
+
 -- The registry.
 CREATE TABLE gateway (
     no       bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
