@@ -92,8 +92,12 @@ impl Book {
         self.gateways.get_mut(gateway)?.epochs.get_mut(epoch)
     }
 
+    pub(crate) fn epoch_of(&self, gateway: &GatewayId, epoch: &Epoch) -> Option<&EpochBook> {
+        self.gateways.get(gateway)?.epochs.get(epoch)
+    }
+
     pub(crate) fn state(&self, gateway: &GatewayId, epoch: &Epoch) -> Option<&EpochState> {
-        self.gateways.get(gateway)?.epochs.get(epoch).map(|book| &book.state)
+        self.epoch_of(gateway, epoch).map(|book| &book.state)
     }
 
     /// The number of a new epoch; `None` once all are given away.

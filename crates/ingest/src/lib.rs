@@ -22,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admit;
+mod aside;
 mod book;
 mod clone;
 pub mod effect;

@@ -1,5 +1,6 @@
 //! The machine: every message is judged against the watermark of its epoch.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sitian_model::{
@@ -33,6 +34,8 @@ pub struct Ingest {
     pub(crate) book: Book,
     pub(crate) pending: Pending,
     pub(crate) stats: Stats,
+    /// Gateways of which nothing is taken for a while, and until when.
+    pub(crate) held_back: HashMap<GatewayId, Timestamp>,
 }
 
 /// A batch at work.
@@ -61,7 +64,8 @@ impl Ingest {
 
     /// A machine that continues from what a store holds.
     pub fn restore(limits: Limits, restored: Restored) -> Self {
-        Self { limits, book: Book::restore(restored), pending: Pending::default(), stats: Stats::default() }
+        let (book, held_back) = (Book::restore(restored), HashMap::new());
+        Self { limits, book, pending: Pending::default(), stats: Stats::default(), held_back }
     }
 
     /// After a transaction that failed: forgets everything that was not stored, including what is pending. Counters stay.
@@ -136,7 +140,7 @@ impl Ingest {
             Action::Fork
         } else if batch.acked > before.committed && !Mutant::NoRewindAnswer.lives() {
             self.rewind(gateway, batch, before.committed, now)
-        } else if !probe && self.is_full() {
+        } else if !probe && (self.is_full() || self.is_held_back(gateway, now)) {
             self.stats.rejected.slow += 1;
             Action::Slow
         } else {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sitian_model::{Clock, Entry, Epoch, GatewayId, Seq, Timestamp};
+use sitian_model::{Clock, Entry, Epoch, GatewayId, Row, Seq, Timestamp};
 
 use crate::admit::{Frame, admit};
 use crate::effect::{Effect, GapCommitted, IncidentKind, Redecoded};
@@ -33,8 +33,21 @@ pub struct Retry {
 }
 
 impl Ingest {
-    /// Tries one entry of the quarantine again. True if it was understood: its rows are in the next group. Never hand the
-    /// same entry over twice, but after [`Ingest::reload`].
+    /// The rows of one entry of the quarantine, if it is understood; nothing is decided yet.
+    ///
+    /// # Errors
+    /// What is not understood about it.
+    pub fn read_again(
+        &self,
+        retry: &Retry,
+        decode: DecodeRecord<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<Row>, String> {
+        self.understand(retry, decode, now).map(|understood| understood.rows)
+    }
+
+    /// Tries one entry of the quarantine again: what is understood of it is in the next group. Never hand the same entry
+    /// over twice, but after [`Ingest::reload`].
     ///
     /// # Errors
     /// What is not understood about it.
@@ -44,7 +57,28 @@ impl Ingest {
         decode: DecodeRecord<'_>,
         now: Timestamp,
     ) -> Result<(), String> {
-        let known = self.book.epoch(&retry.gateway, &retry.epoch).ok_or("its epoch is not known")?;
+        let Understood { rows, gaps, undated } = self.understand(retry, decode, now)?;
+        let readings = rows.len() as u64;
+        self.stats.readings += readings;
+        if !rows.is_empty() {
+            self.pending.push(Effect::Rows(rows));
+        }
+        self.tell_undated(&retry.gateway, &retry.epoch, undated, now);
+        gaps.into_iter().for_each(|gap| self.pending.push(Effect::Gap(gap)));
+        self.pending.push(Effect::Redecoded(Redecoded { id: retry.id, readings, at: now }));
+        let (from, end) = retry.range;
+        let seqs = Some((from, end.saturating_sub(1).max(from)));
+        self.raise(IncidentKind::Redecoded, &retry.gateway, Some(retry.epoch), seqs, now);
+        Ok(())
+    }
+
+    fn understand(
+        &self,
+        retry: &Retry,
+        decode: DecodeRecord<'_>,
+        now: Timestamp,
+    ) -> Result<Understood, String> {
+        let known = self.book.epoch_of(&retry.gateway, &retry.epoch).ok_or("its epoch is not known")?;
         let (points, state) = (Arc::clone(&known.points), known.state);
         let (from, end) = retry.range;
         if end > state.committed {
@@ -80,16 +114,13 @@ impl Ingest {
         if reached < end {
             return Err(format!("it holds nothing from {reached} to {end}"));
         }
-        let readings = rows.len() as u64;
-        self.stats.readings += readings;
-        if !rows.is_empty() {
-            self.pending.push(Effect::Rows(rows));
-        }
-        self.tell_undated(&retry.gateway, &retry.epoch, undated, now);
-        gaps.into_iter().for_each(|gap| self.pending.push(Effect::Gap(gap)));
-        self.pending.push(Effect::Redecoded(Redecoded { id: retry.id, readings, at: now }));
-        let seqs = Some((from, end.saturating_sub(1).max(from)));
-        self.raise(IncidentKind::Redecoded, &retry.gateway, Some(retry.epoch), seqs, now);
-        Ok(())
+        Ok(Understood { rows, gaps, undated })
     }
+}
+
+/// What an entry says.
+struct Understood {
+    rows: Vec<Row>,
+    gaps: Vec<GapCommitted>,
+    undated: Heap,
 }

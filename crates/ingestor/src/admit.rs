@@ -399,8 +399,9 @@ impl Admission {
         let began_at = Instant::now();
         let effects = match &mut self.elsewhere {
             None => effects,
-            Some(elsewhere) => match elsewhere.put(effects, now) {
-                Ok(effects) => effects,
+            Some(elsewhere) => match elsewhere.put(effects, now).map(|put| self.keep_aside(put, now)) {
+                Ok(Some(effects)) => effects,
+                Ok(None) => return,
                 Err(error) => return self.recover(&error.into()),
             },
         };

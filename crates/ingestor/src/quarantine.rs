@@ -105,7 +105,7 @@ fn list(reader: &dyn Registry) -> Result<()> {
 fn retry(parts: Parts) -> Result<()> {
     let mut store = Store::open(&parts.storage)
         .context("open the store: stop the ingestor, which does this at its start")?;
-    let (elsewhere, series) = readings::open(&parts.place, &mut store, &parts.territory)?;
+    let (elsewhere, series) = readings::open(&parts, &mut store)?;
     let (asks, asked) = mpsc::channel(1);
     let presenter =
         Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());

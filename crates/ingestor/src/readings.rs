@@ -10,13 +10,15 @@
 //! ```
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use sitian_export::{Format, Label, text};
 use sitian_ingest::{Effect, EpochEntry, Form, PointEntry, Quarantined, Restored};
-use sitian_model::{Epoch, EpochNo, PointId, PointNo, Row, Timestamp};
+use sitian_model::{
+    Batch, Entry, Epoch, EpochNo, Lane, PointId, PointNo, Reading, Record, Row, SpoolState, Timestamp,
+};
 use sitian_registry::{Registry, Transaction};
 use sitian_series::{Append, AppendError, Refused, Series};
 use sitian_store_embedded::{Reader, Store};
@@ -24,6 +26,8 @@ use sitian_store_influx::influx::{self, Bucket};
 use sitian_store_influx::{Access, Names, Patience, Tags, victoria};
 use sitian_supervision::{Level, Territory};
 use tracing::warn;
+
+use crate::parts::Parts;
 
 /// What answers questions about readings.
 pub type Answers = Arc<dyn Series + Send + Sync>;
@@ -82,21 +86,26 @@ pub struct Elsewhere {
     engine: Box<dyn Append + Send>,
     names: Arc<Names>,
     territory: Arc<Territory>,
-    points: HashMap<PointNo, (PointId, String)>,
-    epochs: HashMap<EpochNo, Epoch>,
+    points: HashMap<PointNo, PointId>,
+    /// Their labels, and the points of their manifests.
+    epochs: HashMap<EpochNo, (Epoch, Vec<PointNo>)>,
+}
+
+/// What was written, and what the engine refused of it.
+pub struct Put {
+    /// What is left to be stored: rows are durable.
+    pub effects: Vec<Effect>,
+    /// To be kept in quarantine, if there is room.
+    pub aside: Vec<Quarantined>,
 }
 
 /// Opens what readings are kept in; `None` is the store itself.
 ///
 /// # Errors
 /// The engine is not there or not fit, or the store's readings are in another one.
-pub fn open(
-    place: &Place,
-    store: &mut Store,
-    territory: &Arc<Territory>,
-) -> Result<(Option<Elsewhere>, Answers)> {
+pub fn open(parts: &Parts, store: &mut Store) -> Result<(Option<Elsewhere>, Answers)> {
     let held = store.extent()?.chunks > 0 || store.extent()?.head_rows > 0;
-    match place {
+    match &parts.place {
         Place::Own if store.keeps_rows_elsewhere()? => bail!(
             "use this store alone: its readings are in another engine; set storage.engine back to that, or begin with \
              another storage.path"
@@ -107,7 +116,8 @@ pub fn open(
              storage.engine = \"embedded\", or begin with another storage.path"
         ),
         Place::Elsewhere(server) => {
-            let (mut elsewhere, answers) = connect(server, territory)?;
+            let note = parts.storage.with_extension("snapshot");
+            let (mut elsewhere, answers) = connect(server, Some(note), &parts.territory)?;
             elsewhere.learn_all(&store.reader().restored()?);
             store.keep_rows_elsewhere()?;
             Ok((Some(elsewhere), answers))
@@ -121,14 +131,19 @@ pub fn open(
 /// As [`open`].
 pub fn look(place: &Place, reader: &Reader, territory: &Arc<Territory>) -> Result<Answers> {
     let Place::Elsewhere(server) = place else { return Ok(Arc::new(reader.clone())) };
-    let (mut elsewhere, answers) = connect(server, territory)?;
+    let (mut elsewhere, answers) = connect(server, None, territory)?;
     elsewhere.learn_all(&reader.restored()?);
     Ok(answers)
 }
 
-fn connect(server: &Server, territory: &Arc<Territory>) -> Result<(Elsewhere, Answers)> {
+/// `note` is a file beside the store for what a kill would leave on the engine.
+fn connect(
+    server: &Server,
+    note: Option<PathBuf>,
+    territory: &Arc<Territory>,
+) -> Result<(Elsewhere, Answers)> {
     let names = Arc::new(Names::default());
-    let access = Access { url: server.url.clone(), timeout: TIMEOUT, keep_days: server.keep_days };
+    let access = Access { url: server.url.clone(), timeout: TIMEOUT, keep_days: server.keep_days, note };
     let engine = match &server.kind {
         Kind::Victoria => victoria::connect(access, Arc::clone(&names), PATIENCE),
         Kind::Influx(bucket) => influx::connect(access, bucket.clone(), Arc::clone(&names), PATIENCE),
@@ -148,18 +163,18 @@ impl Elsewhere {
     /// Learns what the store knows.
     pub fn learn_all(&mut self, restored: &Restored) {
         restored.points.iter().for_each(|point| self.learn_point(point));
-        restored.epochs.iter().for_each(|epoch| self.learn_epoch(epoch.state.no, epoch.epoch));
+        restored.epochs.iter().for_each(|epoch| self.learn_epoch(epoch.state.no, epoch.epoch, &epoch.points));
     }
 
-    fn learn_epoch(&mut self, no: EpochNo, epoch: Epoch) {
+    fn learn_epoch(&mut self, no: EpochNo, epoch: Epoch, points: &[PointNo]) {
         self.names.epoch(no, epoch);
-        self.epochs.insert(no, epoch);
+        self.epochs.insert(no, (epoch, points.to_vec()));
     }
 
     /// A point that cannot be named there stays without a name: its rows are refused one by one and kept in quarantine.
     fn learn_point(&mut self, entry: &PointEntry) {
         let id = &entry.id;
-        self.points.insert(entry.no, (id.clone(), entry.info.unit.clone()));
+        self.points.insert(entry.no, id.clone());
         let base = self.territory.base_of(&id.gateway);
         let mut tags = Tags {
             gateway: id.gateway.to_string(),
@@ -183,29 +198,41 @@ impl Elsewhere {
         }
     }
 
-    /// Writes the rows among these effects. Returns the effects with what the engine refuses moved to quarantine; their
-    /// rows are durable.
+    /// Writes the rows among these effects.
     ///
     /// # Errors
     /// The engine does not take rows now: none counts as stored, all may be given again.
-    pub fn put(&mut self, effects: Vec<Effect>, now: Timestamp) -> Result<Vec<Effect>, AppendError> {
+    pub fn put(&mut self, effects: Vec<Effect>, now: Timestamp) -> Result<Put, AppendError> {
         for effect in &effects {
             match effect {
                 Effect::Point(entry) => self.learn_point(entry),
-                Effect::Epoch(EpochEntry { no, epoch, .. }) => self.learn_epoch(*no, *epoch),
+                Effect::Epoch(EpochEntry { no, epoch, points, .. }) => self.learn_epoch(*no, *epoch, points),
                 _ => {}
             }
         }
         let rows: Vec<Row> = effects.iter().filter_map(crate::board::rows_of).flatten().copied().collect();
         if rows.is_empty() {
-            return Ok(effects);
+            return Ok(Put { effects, aside: Vec::new() });
         }
         let refused = self.engine.append(&rows)?;
-        Ok(if refused.is_empty() { effects } else { self.set_aside(effects, &refused, now) })
+        if refused.is_empty() {
+            return Ok(Put { effects, aside: Vec::new() });
+        }
+        Ok(self.set_aside(effects, &refused, now))
     }
 
-    /// Takes refused rows out of the effects and puts them into quarantine.
-    fn set_aside(&self, effects: Vec<Effect>, refused: &[Refused], now: Timestamp) -> Vec<Effect> {
+    /// Whether the engine takes all of these rows, which it has refused before.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn takes(&mut self, rows: &[Row]) -> Result<(), String> {
+        let refused =
+            self.engine.append(rows).map_err(|error| format!("the engine does not answer: {error}"))?;
+        refused.first().map_or(Ok(()), |refused| Err(format!("the engine still refuses it: {}", refused.why)))
+    }
+
+    /// Takes refused rows out of the effects.
+    fn set_aside(&self, effects: Vec<Effect>, refused: &[Refused], now: Timestamp) -> Put {
         let (mut next, mut index, mut out) = (refused.iter().peekable(), 0, Vec::new());
         let mut aside = Vec::new();
         for effect in effects {
@@ -233,29 +260,48 @@ impl Elsewhere {
             a.epoch == b.epoch && (b.seq == a.seq || b.seq == a.seq + 1) && why == reason
         };
         let runs = aside.chunk_by(joins).flat_map(|run| run.chunks(ENTRY_ROWS_MAX));
-        out.extend(runs.filter_map(|run| self.quarantined(run, now)));
-        out
+        Put { effects: out, aside: runs.filter_map(|run| self.quarantined(run, now)).collect() }
     }
 
-    /// Refused rows of neighbouring records as lines of JSON that a person can read.
-    fn quarantined(&self, run: &[(Row, String)], now: Timestamp) -> Option<Effect> {
+    /// Refused rows of neighbouring records as the message that a gateway would send them in, so that they can be read
+    /// again once the engine takes them.
+    fn quarantined(&self, run: &[(Row, String)], now: Timestamp) -> Option<Quarantined> {
         let ((first, why), (last, _)) = (run.first()?, run.last()?);
-        let (epoch, (id, _)) = (self.epochs.get(&first.epoch)?, self.points.get(&first.point)?);
-        let (mut lines, epoch_text) = (String::new(), epoch.to_string());
-        for (row, _) in run {
-            let Some((id, unit)) = self.points.get(&row.point) else { continue };
-            let label = Label { point: &id.to_string(), unit, epoch: &epoch_text, corrected: false };
-            // A string takes everything.
-            let _ = text::put(&mut lines, Format::JsonLines, label, row, &|at| at.0.to_string());
-        }
-        Some(Effect::Quarantine(Quarantined {
+        let ((epoch, points), id) = (self.epochs.get(&first.epoch)?, self.points.get(&first.point)?);
+        let place = |row: &Row| points.iter().position(|point| *point == row.point);
+        let reading = |(row, _): &(Row, String)| {
+            Some(Reading { point: place(row)? as u32, at: row.at, value: row.value, quality: row.quality })
+        };
+        let records = run.chunk_by(|(a, _), (b, _)| a.seq == b.seq).map(|rows| {
+            // Their times are settled: no clock moves them again.
+            let readings = rows.iter().filter_map(reading).collect();
+            Entry::Record(sitian_wire::encode_record(&Record {
+                boot: 0,
+                mono_ms: 0,
+                uncertainty_ms: Some(0),
+                readings,
+            }))
+        });
+        let batch = Batch {
+            epoch: *epoch,
+            first: first.seq,
+            entries: records.collect(),
+            chain: 0,
+            acked: first.seq,
+            oldest: first.seq,
+            held: Vec::new(),
+            clocks: Vec::new(),
+            lane: Lane::Backfill,
+            spool: SpoolState::default(),
+        };
+        Some(Quarantined {
             gateway: id.gateway.clone(),
             range: Some((*epoch, first.seq, last.seq + 1)),
-            form: Form::Record,
+            form: Form::Message,
             reason: format!("the engine refuses readings: {why}"),
-            raw: lines.into_bytes(),
+            raw: sitian_wire::encode_batch(&batch),
             at: now,
-        }))
+        })
     }
 }
 

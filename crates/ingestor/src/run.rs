@@ -123,7 +123,7 @@ fn open(parts: &Parts) -> Result<(Store, Option<Elsewhere>, Answers)> {
         std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     }
     let mut store = Store::open(&parts.storage)?;
-    let (elsewhere, series) = readings::open(&parts.place, &mut store, &parts.territory)?;
+    let (elsewhere, series) = readings::open(parts, &mut store)?;
     Ok((store, elsewhere, series))
 }
 

@@ -46,10 +46,10 @@
 //! - What a server would drop without a word is refused here, row by row.
 //! - Answers are put together from whole rows only: a moment of which a field is missing is not answered yet.
 //! - No log and no error shows a token.
-//! - The room knows no MQTT and no registry. Waiting for a server is all it does with time.
+//! - The room knows no MQTT and no registry, and of files only the note of a snapshot under way. Waiting for a server is all it does with time.
 //!
-//! Reading order: [`names`], `line` (text); `server`, `write`, `engine` (sending); `dialect`, `rows`, `reader` (asking);
-//! [`victoria`] and its `questions`, `windows`; [`influx`] and its `flux`, `csv`, `windows`; [`fault`].
+//! Reading order: [`names`], `line`, `moment` (text); `server`, `write`, `engine` (sending); `dialect`, `rows`, `reader` (asking);
+//! [`victoria`] and its `questions`, `windows`, `snapshot`; [`influx`] and its `flux`, `csv`, `windows`; [`fault`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -58,6 +58,7 @@ mod engine;
 pub mod fault;
 pub mod influx;
 mod line;
+mod moment;
 pub mod names;
 mod reader;
 mod rows;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -25,6 +26,9 @@ pub struct Access {
     pub timeout: Duration,
     /// How long rows must be kept there, in days; `None` is for ever, see [`FOR_EVER_DAYS`].
     pub keep_days: Option<u32>,
+    /// A file that says that something of ours is on the engine which a kill would leave there; `None` beside another
+    /// program that writes to it.
+    pub note: Option<PathBuf>,
 }
 
 /// An engine that keeps rows so long keeps them for ever: not every engine knows how to say that.

@@ -10,12 +10,12 @@
 //! It keeps some 15 digits of a value and one row of a point at a moment, and nothing of before 1970.
 
 mod questions;
+mod snapshot;
 mod windows;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use sitian_series::Window;
 
 use crate::dialect::Dialect;
@@ -25,6 +25,8 @@ use crate::names::{Choice, Names};
 use crate::rows::Moments;
 use crate::server::{Access, Place, Server};
 use crate::write::{Patience, Writer};
+
+use snapshot::Snapshots;
 
 const DAY_MS: i64 = 86_400_000;
 /// Rows further ahead of the clock are dropped by the server.
@@ -41,14 +43,9 @@ const RETENTION: &str = "flag{name=\"retentionPeriod\", value=\"";
 #[derive(Debug)]
 struct Victoria {
     server: Server,
+    snapshots: Snapshots,
     /// How far back rows are kept.
     kept_ms: i64,
-}
-
-#[derive(Deserialize)]
-struct Snapshot {
-    snapshot: Option<String>,
-    msg: Option<String>,
 }
 
 /// Looks whether the server is there and fit, and what it keeps.
@@ -56,6 +53,7 @@ struct Snapshot {
 /// # Errors
 /// It does not answer, or is not set up in a way that loses nothing; the message says what to do.
 pub fn connect(access: Access, names: Arc<Names>, patience: Patience) -> Result<Engine, EngineError> {
+    let note = access.note.clone();
     let server = Server::new(access, None, remedy);
     server.get("/health")?;
     let metrics = server.get("/metrics")?;
@@ -71,8 +69,10 @@ pub fn connect(access: Access, names: Arc<Names>, patience: Patience) -> Result<
         return Err(server.unfit(what, REMEDY));
     };
     server.judge_keep(Some(kept_ms), REMEDY)?;
-    let victoria = Victoria { server: server.clone(), kept_ms };
-    victoria.settle()?;
+    let snapshots = Snapshots::new(server.clone(), note);
+    snapshots.clear()?;
+    snapshots.take()?;
+    let victoria = Victoria { server: server.clone(), snapshots, kept_ms };
     let place = Place { path: "/api/v2/write", parameters: vec![("precision", "ms".to_owned())] };
     Ok(Engine::new(Writer { server, names, place, patience }, victoria))
 }
@@ -95,18 +95,7 @@ impl Dialect for Victoria {
     }
 
     fn settle(&self) -> Result<(), EngineError> {
-        let server = &self.server;
-        let text = server.get("/snapshot/create")?;
-        let made: Snapshot =
-            serde_json::from_str(&text).map_err(|error| server.nonsense(format!("a snapshot: {error}")))?;
-        let Some(name) = made.snapshot else {
-            return Err(server.busy(200, &made.msg.unwrap_or(text)));
-        };
-        // The snapshot itself is of no use. One that stays costs room until somebody removes it.
-        if let Err(error) = server.get(&format!("/snapshot/delete?snapshot={name}")) {
-            tracing::warn!(%error, snapshot = name, "a snapshot stays on the engine; remove it there");
-        }
-        Ok(())
+        self.snapshots.take()
     }
 
     fn ends(&self, choice: &Choice<'_>, span: Range<i64>) -> Result<Option<(i64, i64)>, EngineError> {

@@ -59,7 +59,7 @@ fn server(mut write: impl FnMut(&Heard) -> Said + Send + 'static) -> Scripted {
 }
 
 fn connect(kind: Kind, url: String, patience: Patience) -> Result<Engine, EngineError> {
-    let access = Access { url, timeout: Duration::from_secs(60), keep_days: None };
+    let access = Access { url, timeout: Duration::from_secs(60), keep_days: None, note: None };
     let token = Token("secret".into());
     let bucket = Bucket { organisation: "a county".into(), bucket: "soil".into(), token };
     match kind {

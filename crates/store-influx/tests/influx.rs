@@ -48,7 +48,8 @@ fn bucket() -> Bucket {
 }
 
 fn connect(url: &str, names: Arc<Names>) -> Result<Engine, EngineError> {
-    let access = Access { url: url.to_owned(), timeout: Duration::from_secs(60), keep_days: None };
+    let access =
+        Access { url: url.to_owned(), timeout: Duration::from_secs(60), keep_days: None, note: None };
     let patience = Patience { tries: 3, first: Duration::from_millis(1), longest: Duration::from_millis(5) };
     influx::connect(access, bucket(), names, patience)
 }
@@ -103,7 +104,8 @@ fn a_real_server_passes_the_contract() {
     let mut games = 0;
     suite(|| {
         games += 1;
-        let access = Access { url: url.clone(), timeout: Duration::from_secs(60), keep_days: None };
+        let access =
+            Access { url: url.clone(), timeout: Duration::from_secs(60), keep_days: None, note: None };
         let bucket =
             Bucket { organisation: organisation.clone(), bucket: name.clone(), token: Token(token.clone()) };
         let names = names(&format!("run-{run}-game-{games}"));
@@ -237,6 +239,28 @@ fn rows_of_before_the_buckets_retention_are_refused_without_asking() {
     let written: Vec<_> = server.heard().into_iter().filter(|heard| !heard.body.is_empty()).collect();
     assert!(written.iter().any(|heard| heard.body.contains("seq=2i")));
     assert!(!written.iter().any(|heard| heard.body.contains("seq=1i")));
+}
+
+#[test]
+fn many_points_are_asked_about_together() {
+    let server = but("/nothing", ("200 OK", "", String::new()));
+    let names = Names::default();
+    for no in 0..10_000 {
+        let tags = Tags {
+            gateway: format!("gw-{}", no / 100),
+            device: "d".into(),
+            point: format!("p{}", no % 100),
+            ..Tags::default()
+        };
+        names.point(PointNo(no), tags).expect("can be written");
+    }
+    let engine = connect(&server.url, Arc::new(names)).expect("is fit");
+    let points: Vec<PointNo> = (0..10_000).map(PointNo).collect();
+    let before = server.heard().len();
+    assert_eq!(engine.reader().latest(&points).expect("answers"), vec![None; 10_000]);
+    engine.reader().walk_all(&points, span(0, HOUR_MS), &mut |_| {}).expect("answers");
+    // Three looks for what is newest, one for where there is anything, 500 points each.
+    assert_eq!(server.heard().len() - before, 80);
 }
 
 #[test]

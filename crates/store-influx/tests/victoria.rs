@@ -39,7 +39,7 @@ struct PlayedReader {
 }
 
 fn access(running: &Running) -> Access {
-    Access { url: running.url(), timeout: Duration::from_secs(60), keep_days: None }
+    Access { url: running.url(), timeout: Duration::from_secs(60), keep_days: None, note: None }
 }
 
 /// Points 1 to 60 and the highest, which the cases use, as those of a gateway of their own.
@@ -172,6 +172,41 @@ fn a_server_that_forgets_too_early_is_refused_with_what_to_do() {
         assert!(error.contains(what) && error.contains("-retentionPeriod="), "{error}");
     }
     connect(Some(62)).expect("keeps what is asked for");
+}
+
+#[test]
+fn a_snapshot_that_a_kill_left_behind_goes_at_the_next_start_and_those_of_others_stay() {
+    let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
+    let ask = |path: &str| {
+        let page = ureq::get(format!("{}/snapshot/{path}", running.url())).call().expect("answers");
+        page.into_body().read_to_string().expect("reads")
+    };
+    let snapshots = || ask("list").matches('-').count();
+    let folder = tempfile::tempdir().expect("a folder");
+    let note = folder.path().join("snapshot");
+    let connect = || {
+        let access = Access { note: Some(note.clone()), ..access(&running) };
+        victoria::connect(access, names("gw"), Patience::default()).expect("is fit")
+    };
+    let now_ms =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    for (noted, left) in [
+        // Nothing of ours was under way, or it was an hour ago: what is there is somebody else's.
+        (None, 1),
+        (Some(now_ms - 3_600_000), 1),
+        (Some(now_ms), 0),
+    ] {
+        ask("delete_all");
+        ask("create");
+        assert_eq!(snapshots(), 1);
+        if let Some(noted) = noted {
+            std::fs::write(&note, noted.to_string()).expect("writes");
+        }
+        let mut engine = connect();
+        assert_eq!(snapshots(), left, "{noted:?}");
+        assert_eq!(engine.append(&[good(1, LATER_MS, 1, 1.0)]).expect("takes it"), []);
+        assert_eq!((snapshots(), note.exists()), (left, false), "nothing of ours stays");
+    }
 }
 
 #[test]

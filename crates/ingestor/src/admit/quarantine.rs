@@ -1,15 +1,21 @@
 //! After a start, what is in quarantine is read again, a few entries after each commit, newest first: a program that was
-//! upgraded may understand what the one before it did not.
+//! upgraded may understand what the one before it did not, and an engine may take what it has refused.
 
-use sitian_ingest::{Form, Retry};
+use anyhow::anyhow;
+use sitian_ingest::{Effect, Form, IncidentKind, Retry};
 use sitian_model::{Entry, Timestamp};
 use sitian_registry::{ListFilter, QuarantineStored};
 use tracing::{debug, info, warn};
 
 use super::Admission;
+use crate::readings::Put;
 
 /// Entries tried between two commits: at most a megabyte of raw bytes.
 const ENTRIES_AT_ONCE: usize = 16;
+
+/// A gateway whose quarantine is full, and whose readings the engine refuses, is heard again after this time: somebody may
+/// have mended the engine.
+const HELD_BACK_MS: i64 = 60_000;
 
 /// How far the quarantine has been gone through.
 #[derive(Debug, Default)]
@@ -22,6 +28,24 @@ pub(super) struct Rereading {
 }
 
 impl Admission {
+    /// Adds what the engine refused to the effects, as entries of the quarantine. `None` if a gateway's quarantine is full:
+    /// then nothing is committed, and that gateway has to keep what it has for a while.
+    pub(super) fn keep_aside(&mut self, put: Put, now: Timestamp) -> Option<Vec<Effect>> {
+        let Put { mut effects, aside } = put;
+        for entry in aside {
+            let gateway = entry.gateway.clone();
+            if !self.ingest.reserve(&gateway, entry.raw.len() as u64) {
+                self.recover(&anyhow!("keep what the engine refuses of {gateway}: its quarantine is full"));
+                self.ingest.hold_back(&gateway, now.plus_ms(HELD_BACK_MS));
+                self.ingest.report(IncidentKind::Quota, &gateway, now);
+                return None;
+            }
+            self.ingest.report(IncidentKind::Quarantined, &gateway, now);
+            effects.push(Effect::Quarantine(entry));
+        }
+        Some(effects)
+    }
+
     /// Goes through the whole quarantine at once. Says how many entries were understood, and how many were not.
     pub fn reread_all(&mut self, now: Timestamp) -> (u64, u64) {
         while !self.rereading.done && !self.ending {
@@ -66,6 +90,10 @@ impl Admission {
         let raw = self.keeper.reader().quarantine_raw(stored.id).map_err(|error| error.to_string())?;
         let retry = retry(stored, raw.unwrap_or_default())?;
         let decode = |bytes: &[u8]| sitian_wire::decode_record(bytes).map_err(|error| error.to_string());
+        if let Some(elsewhere) = &mut self.elsewhere {
+            // What it refuses again stays one entry, and is not said to be stored.
+            elsewhere.takes(&self.ingest.read_again(&retry, &decode, now)?)?;
+        }
         self.ingest.handle_retry(&retry, &decode, now)
     }
 

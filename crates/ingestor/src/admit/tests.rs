@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sitian_alert::{Episode, Phase, Subject, Vocabulary};
 use sitian_api::{Presenter, Zone};
+use sitian_ingest::{Form, Quarantined};
 use sitian_model::{
     Batch, DeviceId, DeviceInfo, Entry, Epoch, Held, Manifest, PointInfo, PointKey, Quality, Reading, Record,
     Row, SpoolState,
@@ -213,11 +214,12 @@ async fn an_episode_that_is_over_can_be_acknowledged_once() {
     assert_eq!((noted.by.as_str(), episode.phase), ("Li", Phase::Resolved));
 }
 
-/// An engine of its own, which may be down, and refuses what is above 1,000.
+/// An engine of its own, which may be down, and refuses what is above 1,000 unless it takes all.
 #[derive(Clone, Default)]
 struct Far {
     rows: Arc<Mutex<Vec<Row>>>,
     down: Arc<AtomicBool>,
+    takes_all: Arc<AtomicBool>,
 }
 
 impl Append for Far {
@@ -226,9 +228,9 @@ impl Append for Far {
             return Err(AppendError::Later { retry_after_ms: Some(7_000), source: "down".into() });
         }
         let mut held = self.rows.lock().expect("nobody panicked");
-        let mut refused = Vec::new();
+        let (takes_all, mut refused) = (self.takes_all.load(Ordering::Relaxed), Vec::new());
         for (index, row) in rows.iter().enumerate() {
-            if row.value.is_some_and(|value| value > 1_000.0) {
+            if !takes_all && row.value.is_some_and(|value| value > 1_000.0) {
                 refused.push(Refused { index, why: "too much".into() });
             } else if !held.iter().any(|known| (known.point, known.at) == (row.point, row.at)) {
                 held.push(*row);
@@ -317,8 +319,8 @@ async fn a_reading_that_the_engine_refuses_is_kept_in_quarantine_and_holds_nothi
     assert_eq!(held[0].range, Some((epoch(1), 0, 1)));
     assert!(held[0].reason.contains("too much"), "{}", held[0].reason);
     let raw = admission.keeper.reader().quarantine_raw(held[0].id).expect("reads").expect("there");
-    let text = String::from_utf8(raw).expect("text");
-    assert!(text.contains("\"point\":\"gw-1/soil-1/b\"") && text.contains("\"value\":5000.0"), "{text}");
+    let aside: Vec<_> = readings(&raw).into_iter().map(|reading| (reading.point, reading.value)).collect();
+    assert_eq!(aside, [(1, Some(5_000.0))]);
     let shown = admission.board().points.values().filter(|point| point.latest.is_some()).count();
     assert_eq!(shown, 2, "what is not stored is not shown");
 }
@@ -338,12 +340,91 @@ async fn records_that_the_engine_refuses_one_after_the_other_share_an_entry_of_t
     let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
     let mut held = reader.quarantine(&all).expect("reads");
     held.sort_by_key(|entry| entry.id);
-    let lines = |id| {
-        let raw = reader.quarantine_raw(id).expect("reads").expect("there");
-        String::from_utf8(raw).expect("text").lines().count()
-    };
-    let found: Vec<_> = held.iter().map(|entry| (entry.range, lines(entry.id))).collect();
+    let held_in = |id| readings(&reader.quarantine_raw(id).expect("reads").expect("there")).len();
+    let found: Vec<_> = held.iter().map(|entry| (entry.range, held_in(entry.id))).collect();
     assert_eq!(found, [(Some((epoch(1), 0, 2)), 3), (Some((epoch(1), 3, 4)), 1)]);
+}
+
+/// What an entry of the quarantine holds.
+fn readings(raw: &[u8]) -> Vec<Reading> {
+    let batch = sitian_wire::decode_batch(raw).expect("a message");
+    let entries = batch.entries.iter().map(|entry| match entry {
+        Entry::Record(payload) => sitian_wire::decode_record(payload).expect("a record").readings,
+        Entry::Gap(gap) => panic!("{gap:?}"),
+    });
+    entries.flatten().collect()
+}
+
+#[tokio::test]
+async fn what_the_engine_refused_waits_until_it_takes_it_and_is_stored_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let (far, now) = (Far::default(), now());
+    let mut admission = start_beside(&path, Some(&far));
+    admission.ingest.handle_manifest(&gateway(), epoch(1), manifest(&["a", "b"]), now);
+    for (seq, values) in [[5_000.0, 1.0], [6_000.0, 7_000.0], [2.0, 3.0]].iter().enumerate() {
+        hear(&mut admission, 1, seq as u64, values, &[], now.plus_ms(1_000 * seq as i64));
+    }
+    admission.settle(now);
+    drop(admission);
+    let all = ListFilter { gateways: None, since: None, before: None, limit: 10 };
+    for (takes_all, read_again, waiting) in
+        [(false, (0, 1), 1), (false, (0, 1), 1), (true, (1, 0), 0), (true, (0, 0), 0)]
+    {
+        far.takes_all.store(takes_all, Ordering::Relaxed);
+        let mut admission = start_beside(&path, Some(&far));
+        assert_eq!(admission.reread_all(now), read_again, "{takes_all}");
+        let held = admission.keeper.reader().quarantine(&all).expect("reads");
+        assert_eq!(held.len(), 1, "nothing is set aside twice");
+        assert_eq!(held.iter().filter(|entry| entry.redecoded_at.is_none()).count(), waiting);
+    }
+    let mut values: Vec<_> = far.values().into_iter().flatten().collect();
+    values.sort_by(f64::total_cmp);
+    assert_eq!(values, [1.0, 2.0, 3.0, 5_000.0, 6_000.0, 7_000.0]);
+}
+
+#[tokio::test]
+async fn a_gateway_whose_quarantine_is_full_keeps_what_the_engine_refuses_and_holds_nobody_else_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sitian.db");
+    let (far, now) = (Far::default(), now());
+    let full = Quarantined {
+        gateway: gateway(),
+        range: None,
+        form: Form::Message,
+        reason: "nobody understands it".into(),
+        raw: vec![0; Limits::default().quarantine_bytes_max as usize - 10],
+        at: now,
+    };
+    let transaction =
+        Transaction { effects: vec![Effect::Quarantine(full)], at: now, ..Transaction::default() };
+    Store::open(&path).expect("opens").commit(&transaction).expect("commits");
+    let mut admission = start_beside(&path, Some(&far));
+    admission.ingest.handle_manifest(&gateway(), epoch(1), manifest(&["a", "b"]), now);
+    admission.settle(now);
+    hear(&mut admission, 1, 0, &[1.0, 2.0], &[], now);
+    admission.settle(now);
+    assert_eq!(committed(&admission), 1);
+    // It has to keep the record that is refused, and all behind it: for a while nothing more is heard of it.
+    for at in [now.plus_ms(1_000), now.plus_ms(2_000)] {
+        hear(&mut admission, 1, 1, &[5_000.0, 3.0], &[], at);
+        admission.settle(at);
+        assert_eq!(committed(&admission), 1);
+    }
+    let counts = admission.keeper.reader().quarantine(&ListFilter {
+        gateways: None,
+        since: None,
+        before: None,
+        limit: 10,
+    });
+    assert_eq!(counts.expect("reads").len(), 1, "nothing more is set aside");
+    // Somebody mends the engine.
+    far.takes_all.store(true, Ordering::Relaxed);
+    let later = now.plus_ms(70_000);
+    hear(&mut admission, 1, 1, &[5_000.0, 3.0], &[], later);
+    admission.settle(later);
+    assert_eq!(committed(&admission), 2);
+    assert!(far.values().contains(&Some(5_000.0)), "{:?}", far.values());
 }
 
 #[tokio::test]
