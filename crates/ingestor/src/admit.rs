@@ -138,10 +138,15 @@ impl Admission {
         if self.behind.is_none() {
             self.settle(now());
         }
+        self.close();
+        info!("admission ended; everything acknowledged is stored");
+    }
+
+    /// The last call.
+    pub fn close(&mut self) {
         if let Err(error) = self.keeper.close() {
             warn!(%error, "failed to close the registry; nothing is lost, the next start takes longer");
         }
-        info!("admission ended; everything acknowledged is stored");
     }
 
     /// While nothing else is to be done.

@@ -6,6 +6,7 @@ mod board;
 mod commands;
 mod compaction;
 mod complaints;
+mod keeping;
 mod ledger;
 mod link;
 mod outputs;

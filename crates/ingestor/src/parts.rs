@@ -2,6 +2,7 @@
 //! place.
 
 mod engine;
+mod seat;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use sitian_series::{Class, Retention};
 use sitian_settings::{Loaded, load_file};
 use sitian_supervision::{Territory, territory};
 
+use crate::keeping::Seat;
 use crate::readings::Place;
 use crate::settings::{Settings, loopback};
 
@@ -31,6 +33,8 @@ pub struct Parts {
     pub link: LinkSettings,
     /// The store's file.
     pub storage: PathBuf,
+    /// Where the registry is kept.
+    pub seat: Seat,
     /// Where readings are kept.
     pub place: Place,
     /// How long what is kept.
@@ -120,7 +124,7 @@ impl Judge<'_> {
                 "use an IANA name such as Asia/Shanghai",
             );
         }
-        let place = self.place();
+        let (place, seat) = (self.place(), self.seat());
         let retention = match place {
             // Another engine forgets by itself.
             Some(Place::Elsewhere(_)) => Some(Retention::default()),
@@ -138,6 +142,7 @@ impl Judge<'_> {
             broker: broker?,
             link: link?,
             storage: self.folder.join(&settings.storage.path),
+            seat: seat?,
             place: place?,
             retention: retention?,
             warnings: std::mem::take(&mut self.warnings),

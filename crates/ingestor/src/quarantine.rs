@@ -7,16 +7,16 @@ use anyhow::{Context, Result, bail};
 use sitian_api::{Live, Presenter};
 use sitian_registry::{ListFilter, Registry};
 use sitian_settings::Faults;
-use sitian_store_embedded::Store;
 use tokio::sync::mpsc;
 
 use crate::admit::{Admission, now};
 use crate::backend::Centre;
 use crate::board::Board;
 use crate::commands::Book;
+use crate::compaction::Compaction;
+use crate::keeping::{self, Kept};
 use crate::link::Outlet;
 use crate::parts::Parts;
-use crate::readings;
 use crate::settings::Source;
 
 /// Entries read at once.
@@ -46,9 +46,9 @@ pub enum Command {
 /// Does it.
 pub fn run(command: &Command) -> Result<()> {
     match command {
-        Command::List(source) => list(&Store::look_into(&judge(source)?.storage)?),
+        Command::List(source) => list(&*keeping::look(&judge(source)?)?),
         Command::Retry(source) => retry(judge(source)?),
-        Command::Export { source, to, id } => export(&Store::look_into(&judge(source)?.storage)?, to, *id),
+        Command::Export { source, to, id } => export(&*keeping::look(&judge(source)?)?, to, *id),
     }
 }
 
@@ -103,9 +103,9 @@ fn list(reader: &dyn Registry) -> Result<()> {
 }
 
 fn retry(parts: Parts) -> Result<()> {
-    let mut store = Store::open(&parts.storage)
-        .context("open the store: stop the ingestor, which does this at its start")?;
-    let (elsewhere, series) = readings::open(&parts, &mut store)?;
+    let kept = keeping::open(&parts)
+        .context("open what is kept: stop the ingestor, which does this at its start")?;
+    let Kept { keeper, registry, elsewhere, series, compaction } = kept;
     let (asks, asked) = mpsc::channel(1);
     let presenter =
         Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
@@ -114,7 +114,7 @@ fn retry(parts: Parts) -> Result<()> {
         board: RwLock::new(Board::new(&parts.territory)),
         territory: parts.territory,
         presenter,
-        reader: Arc::new(store.reader()),
+        reader: registry,
         series,
         storage: parts.storage,
         book: Mutex::new(book),
@@ -122,16 +122,11 @@ fn retry(parts: Parts) -> Result<()> {
         asks,
     });
     let (outlet, live) = (Outlet::closed(), Live::new());
-    let mut admission = Admission::restore(
-        (Box::new(store), elsewhere),
-        parts.rules,
-        parts.start_grace,
-        centre,
-        outlet,
-        live,
-        asked,
-    )?;
+    let mut admission =
+        Admission::restore((keeper, elsewhere), parts.rules, parts.start_grace, centre, outlet, live, asked)?;
     let (understood, left) = admission.reread_all(now());
+    admission.close();
+    compaction.into_iter().for_each(Compaction::end);
     println!("{understood} entries read again and stored, {left} still not understood");
     Ok(())
 }
@@ -166,6 +161,7 @@ mod tests {
     };
     use sitian_registry::{QuarantineCounts, Transaction};
     use sitian_series::{RangeQuery, Series};
+    use sitian_store_embedded::Store;
 
     const AT: Timestamp = Timestamp(1_790_000_000_000);
     const EPOCH: Epoch = Epoch([7; 16]);

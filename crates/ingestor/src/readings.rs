@@ -1,5 +1,5 @@
-//! Where readings are kept: in the store's own file, or in an engine that others run. Registry, alerts and watermarks stay in
-//! the file either way.
+//! Where readings are kept: in the store's own file, or in an engine that others run. Registry, alerts and watermarks are in
+//! that file, or in a database.
 //!
 //! ```text
 //!  own         rows + watermark + alerts ─► one transaction ─► ack
@@ -21,7 +21,7 @@ use sitian_model::{
 };
 use sitian_registry::{Registry, Transaction};
 use sitian_series::{Append, AppendError, Refused, Series};
-use sitian_store_embedded::{Reader, Store};
+use sitian_store_embedded::Store;
 use sitian_store_influx::influx::{self, Bucket};
 use sitian_store_influx::{Access, Names, Patience, Tags, victoria};
 use sitian_supervision::{Level, Territory};
@@ -115,25 +115,43 @@ pub fn open(parts: &Parts, store: &mut Store) -> Result<(Option<Elsewhere>, Answ
             "keep readings in another engine: this store holds some itself, and nobody would see them; set \
              storage.engine = \"embedded\", or begin with another storage.path"
         ),
-        Place::Elsewhere(server) => {
-            let note = parts.storage.with_extension("snapshot");
-            let (mut elsewhere, answers) = connect(server, Some(note), &parts.territory)?;
-            elsewhere.learn_all(&store.reader().restored()?);
+        Place::Elsewhere(_) => {
+            let (elsewhere, answers) = beside(parts, &store.reader())?;
             store.keep_rows_elsewhere()?;
             Ok((Some(elsewhere), answers))
         }
     }
 }
 
+/// Opens the engine beside a registry, and teaches it what the registry knows.
+///
+/// # Errors
+/// The engine is not there or not fit, or there is none.
+pub fn beside(parts: &Parts, registry: &dyn Registry) -> Result<(Elsewhere, Answers)> {
+    let note = parts.storage.with_extension("snapshot");
+    taught(&parts.place, Some(note), registry, &parts.territory)
+}
+
+fn taught(
+    place: &Place,
+    note: Option<PathBuf>,
+    registry: &dyn Registry,
+    territory: &Arc<Territory>,
+) -> Result<(Elsewhere, Answers)> {
+    let Place::Elsewhere(server) = place else {
+        bail!("keep readings apart from the registry: set storage.engine");
+    };
+    let (mut elsewhere, answers) = connect(server, note, territory)?;
+    elsewhere.learn_all(&registry.restored()?);
+    Ok((elsewhere, answers))
+}
+
 /// What answers questions beside a running ingestor.
 ///
 /// # Errors
 /// As [`open`].
-pub fn look(place: &Place, reader: &Reader, territory: &Arc<Territory>) -> Result<Answers> {
-    let Place::Elsewhere(server) = place else { return Ok(Arc::new(reader.clone())) };
-    let (mut elsewhere, answers) = connect(server, None, territory)?;
-    elsewhere.learn_all(&reader.restored()?);
-    Ok(answers)
+pub fn look(place: &Place, registry: &dyn Registry, territory: &Arc<Territory>) -> Result<Answers> {
+    Ok(taught(place, None, registry, territory)?.1)
 }
 
 /// `note` is a file beside the store for what a kill would leave on the engine.

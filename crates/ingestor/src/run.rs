@@ -7,22 +7,20 @@ use anyhow::{Context, Result, bail};
 use sitian_api::{Live, Presenter, Settings as ApiSettings};
 use sitian_broker::{Broker, BrokerSettings};
 use sitian_mqtt::Link;
-use sitian_series::Retention;
 use sitian_settings::Faults;
-use sitian_store_embedded::Store;
 use sitian_telemetry::{BUILD, Format};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::admit::{Admission, Ask, now};
+use crate::admit::{Admission, Ask};
 use crate::backend::Centre;
 use crate::board::Board;
 use crate::commands::Book;
 use crate::compaction::Compaction;
+use crate::keeping::{self, Kept};
 use crate::link::{self, Outlet};
 use crate::parts::Parts;
-use crate::readings::{self, Answers, Elsewhere};
 use crate::settings::Source;
 
 /// Asks waiting for the admission thread; when it is full the link stops reading.
@@ -45,10 +43,8 @@ async fn serve(parts: Parts) -> Result<()> {
     parts.warnings.iter().for_each(|warning| warn!("{warning}"));
     let listener = sitian_api::listen(parts.http).await?;
     let broker = parts.broker.map(|listen| Broker::start(BrokerSettings { listen })).transpose()?;
-    let (store, elsewhere, series) = open(&parts)?;
-    // Days of the daily class are those of the people who look at them.
-    let day_offset_ms = -parts.zone.offset_ms(now());
-    let compaction = Compaction::start(&store, Retention { day_offset_ms, ..parts.retention })?;
+    let kept = tokio::task::block_in_place(|| keeping::open(&parts))?;
+    let Kept { keeper, registry, elsewhere, series, compaction } = kept;
 
     let presenter =
         Presenter::new(parts.zone.clone(), parts.territory.clone(), parts.catalogue, parts.rules.clone());
@@ -64,22 +60,18 @@ async fn serve(parts: Parts) -> Result<()> {
         board: RwLock::new(board),
         territory: parts.territory,
         presenter,
-        reader: Arc::new(store.reader()),
+        reader: registry,
         series,
         storage: parts.storage,
         book: Mutex::new(book),
         outlet: Outlet::new(link.publisher()),
         asks: asks.clone(),
     });
-    let admission = Admission::restore(
-        (Box::new(store), elsewhere),
-        parts.rules,
-        parts.start_grace,
-        centre.clone(),
-        Outlet::new(link.publisher()),
-        live.clone(),
-        asked,
-    )?;
+    let outlet = Outlet::new(link.publisher());
+    let admission = tokio::task::block_in_place(|| {
+        let (kept, grace) = ((keeper, elsewhere), parts.start_grace);
+        Admission::restore(kept, parts.rules, grace, centre.clone(), outlet, live.clone(), asked)
+    })?;
     let handle = tokio::runtime::Handle::current();
     // Dropped when the thread ends, however it ends: nothing may be served that nothing stands behind.
     let (alive, over) = oneshot::channel::<()>();
@@ -109,22 +101,12 @@ async fn serve(parts: Parts) -> Result<()> {
     // Refused only if the thread is gone already.
     let _ = asks.send(Ask::End).await;
     let joined = tokio::task::spawn_blocking(move || admitting.join()).await;
-    tokio::task::spawn_blocking(|| compaction.end()).await?;
+    tokio::task::spawn_blocking(|| compaction.map(Compaction::end)).await?;
     drop(broker);
     if !asked_to_end || !matches!(joined, Ok(Ok(()))) {
         bail!("go on: the admission thread ended by itself, see the log");
     }
     Ok(())
-}
-
-/// The store, and what readings are kept in.
-fn open(parts: &Parts) -> Result<(Store, Option<Elsewhere>, Answers)> {
-    if let Some(folder) = parts.storage.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
-    }
-    let mut store = Store::open(&parts.storage)?;
-    let (elsewhere, series) = readings::open(parts, &mut store)?;
-    Ok((store, elsewhere, series))
 }
 
 async fn ended() {

@@ -43,6 +43,7 @@ pub struct Settings {
     pub broker: BrokerSection,
     pub mqtt: sitian_mqtt::Section,
     pub storage: StorageSection,
+    pub registry: RegistrySection,
     pub territory: TerritorySection,
     pub alert: AlertSection,
     pub time: TimeSection,
@@ -72,6 +73,15 @@ pub struct StorageSection {
     pub bucket: String,
     pub token_file: PathBuf,
     pub retention: RetentionSection,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySection {
+    pub kind: String,
+    pub url: String,
+    pub password_file: PathBuf,
+    pub member: String,
 }
 
 /// Days; 0 is for ever.

@@ -13,12 +13,12 @@ use sitian_model::{Span, Timestamp};
 use sitian_registry::Registry;
 use sitian_series::Series;
 use sitian_settings::Faults;
-use sitian_store_embedded::{Examination, Reader, back_up, examine, repair, restore};
+use sitian_store_embedded::{Examination, back_up, examine, repair, restore};
 
 use crate::admit::now;
 use crate::backend::export;
+use crate::keeping::{self, Seat};
 use crate::parts::Parts;
-use crate::readings;
 use crate::settings::Source;
 
 /// What there is to do.
@@ -119,9 +119,25 @@ fn parts(source: &Source) -> Result<Parts> {
     Ok(Parts::judge(&source.load()?, source.folder()).map_err(Faults)?)
 }
 
+/// The store's file.
+///
+/// # Errors
+/// There is none: the registry is in a database.
+fn file(source: &Source) -> Result<PathBuf> {
+    let parts = parts(source)?;
+    match parts.seat {
+        Seat::Own => Ok(parts.storage),
+        Seat::Postgres { access, .. } => bail!(
+            "find a file: the registry is in the database {}; back it up with pg_dump, put it back with pg_restore, check it \
+             with pg_amcheck, and the engine of the readings by its own means",
+            access.place()
+        ),
+    }
+}
+
 impl Backup {
     fn run(&self) -> Result<()> {
-        let store = parts(&self.source)?.storage;
+        let store = file(&self.source)?;
         let made = back_up(&store, &self.file)?;
         let bytes = std::fs::metadata(&self.file).map_or(0, |file| file.len());
         println!("{}: {} readings, {bytes} bytes, examined", self.file.display(), made.readings);
@@ -131,7 +147,7 @@ impl Backup {
 
 impl Restore {
     fn run(&self) -> Result<()> {
-        let store = parts(&self.source)?.storage;
+        let store = file(&self.source)?;
         let aside = restore(&self.file, &store, now())?;
         println!("{} is in place at {}", self.file.display(), store.display());
         if let Some(aside) = aside {
@@ -147,7 +163,7 @@ impl Verify {
     fn run(&self) -> Result<()> {
         let file = match &self.file {
             Some(file) => file.clone(),
-            None => parts(&self.source)?.storage,
+            None => file(&self.source)?,
         };
         let found = examine(&file)?;
         tell(&file, &found);
@@ -158,7 +174,7 @@ impl Verify {
 impl Doctor {
     /// What is left unrepaired is an error.
     fn run(&self) -> Result<()> {
-        let store = parts(&self.source)?.storage;
+        let store = file(&self.source)?;
         let found = if self.repair { repair(&store)? } else { examine(&store)? };
         tell(&store, &found);
         let left = found.findings.iter().filter(|finding| finding.repair.is_none()).count();
@@ -185,15 +201,14 @@ fn tell(file: &Path, found: &Examination) {
 impl Export {
     fn run(&self) -> Result<()> {
         let parts = parts(&self.source)?;
-        let reader = Reader::open(&parts.storage)?;
-        let series = readings::look(&parts.place, &reader, &parts.territory)?;
+        let (registry, series) = keeping::look_at_readings(&parts)?;
         match &self.output {
             Some(path) => {
                 let file = File::create_new(path).with_context(|| format!("make {}", path.display()))?;
-                self.write(&reader, &*series, &parts.zone, BufWriter::new(&file))?;
+                self.write(&*registry, &*series, &parts.zone, BufWriter::new(&file))?;
                 file.sync_all().with_context(|| format!("write {}", path.display()))
             }
-            None => self.write(&reader, &*series, &parts.zone, BufWriter::new(std::io::stdout())),
+            None => self.write(&*registry, &*series, &parts.zone, BufWriter::new(std::io::stdout())),
         }
     }
 

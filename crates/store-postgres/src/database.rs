@@ -46,9 +46,23 @@ impl Database {
     pub fn open(access: &Access) -> Result<Self, DatabaseError> {
         let mut connection = Connection::make(access)?;
         schema::prepare(access, &mut connection)?;
+        Ok(Self::of(access))
+    }
+
+    /// Connects to look: changes nothing, and wants a database of this program's schema.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn look(access: &Access) -> Result<Arc<dyn Registry>, DatabaseError> {
+        let mut connection = Connection::make(access)?;
+        schema::expect(access, &mut connection)?;
+        Ok(Self::of(access).reader())
+    }
+
+    fn of(access: &Access) -> Self {
         let pool = |most| Pool::new(access.clone(), most);
         let (writers, readers, beats) = (pool(WRITERS_MAX), pool(READERS_MAX), pool(BEATS_MAX));
-        Ok(Self { shared: Arc::new(Shared { access: access.clone(), writers, readers, beats }) })
+        Self { shared: Arc::new(Shared { access: access.clone(), writers, readers, beats }) }
     }
 
     /// Host, port and name, for people.

@@ -43,21 +43,45 @@ fn judge(access: &Access, sql: &mut Sql<'_>) -> Result<(), DatabaseError> {
     Ok(())
 }
 
+/// Refuses a database of another schema, and one without any.
+pub(crate) fn expect(access: &Access, connection: &mut Connection) -> Result<(), DatabaseError> {
+    let found = transact(access, connection, version)?;
+    match check(access, found)? {
+        known if known == found => Ok(()),
+        _ => Err(DatabaseError::Unfit {
+            place: access.place.clone(),
+            why: "its schema is older than this program's; start the ingestor once, it brings it up to date"
+                .to_owned(),
+        }),
+    }
+}
+
+/// The version of the schema, 0 if there is none.
+fn version(sql: &mut Sql<'_>) -> Result<i64, DatabaseError> {
+    let meta = sql.first("SELECT to_regclass('sitian.meta') IS NOT NULL", &[])?;
+    if !meta.is_some_and(|line| line.get(0)) {
+        return Ok(0);
+    }
+    Ok(sql.first("SELECT value FROM meta WHERE key = 'schema'", &[])?.map_or(0, |line| line.get(0)))
+}
+
+/// The newest schema of this program; refuses a newer one.
+fn check(access: &Access, found: i64) -> Result<i64, DatabaseError> {
+    let known = MIGRATIONS.len() as i64;
+    if found > known {
+        return Err(DatabaseError::Newer { place: access.place.clone(), found, known });
+    }
+    Ok(known)
+}
+
 fn migrate(access: &Access, sql: &mut Sql<'_>) -> Result<(), DatabaseError> {
     sql.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATING])?;
     let there = sql.first("SELECT 1 FROM pg_namespace WHERE nspname = 'sitian'", &[])?;
     if there.is_none() {
         sql.script("CREATE SCHEMA sitian")?;
     }
-    let meta = sql.first("SELECT to_regclass('sitian.meta') IS NOT NULL", &[])?;
-    let found: i64 = match meta.is_some_and(|line| line.get(0)) {
-        true => sql.first("SELECT value FROM meta WHERE key = 'schema'", &[])?.map_or(0, |line| line.get(0)),
-        false => 0,
-    };
-    let known = MIGRATIONS.len() as i64;
-    if found > known {
-        return Err(DatabaseError::Newer { place: access.place.clone(), found, known });
-    }
+    let found = version(sql)?;
+    check(access, found)?;
     for (version, script) in (1i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
         sql.script(script)?;
         sql.execute(

@@ -18,6 +18,7 @@ pub mod namespace;
 pub mod oracle;
 pub mod packets;
 pub mod parts;
+pub mod postgres;
 pub mod program;
 pub mod question;
 pub mod rig;

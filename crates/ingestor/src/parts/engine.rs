@@ -122,7 +122,7 @@ impl Judge<'_> {
 }
 
 /// True if others than owner and group may read it.
-fn exposed(path: &Path) -> bool {
+pub(super) fn exposed(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }

@@ -10,10 +10,13 @@ use crate::readings::{Kind, Server};
 use crate::settings::DEFAULTS;
 
 fn judge(storage: &str, folder: &Path, token: Option<&str>) -> Result<Parts, String> {
-    let text = format!("[storage]\n{storage}\n");
+    judge_text(&format!("[storage]\n{storage}\n"), folder, token)
+}
+
+fn judge_text(text: &str, folder: &Path, token: Option<&str>) -> Result<Parts, String> {
+    let told = |faults: Vec<ConfigFault>| faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
     let loaded =
-        sitian_settings::load(DEFAULTS, Some(("ingestor.toml", &text)), [], "X_", &[]).expect("readable");
-    let told = |faults: Vec<ConfigFault>| faults.iter().map(|fault| format!("{fault}\n")).collect();
+        sitian_settings::load(DEFAULTS, Some(("ingestor.toml", text)), [], "X_", &[]).map_err(told)?;
     Parts::judge_with(&loaded, folder, token.map(str::to_owned)).map_err(told)
 }
 
@@ -82,4 +85,48 @@ fn a_token_comes_from_its_file_or_the_environment_and_no_text_shows_it() {
     std::fs::write(&file, "two words").expect("writes");
     let refused = judge(&with_file, folder.path(), None).err().unwrap_or_default();
     assert!(refused.contains("holds no token") && !refused.contains("two words"), "{refused}");
+}
+
+#[test]
+fn a_registry_is_described_by_its_own_settings_and_fits_the_engine() {
+    const URL: &str = "kind = \"postgresql\"\nurl = \"postgresql://sitian@db/sitian\"";
+    const ENGINE: &str = "engine = \"victoriametrics\"\nurl = \"http://127.0.0.1:8428\"";
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("password"), "geheim\n").expect("writes");
+    std::fs::write(folder.path().join("empty"), "\n").expect("writes");
+    for (storage, registry, fault) in [
+        ("", "", None),
+        (ENGINE, "", None),
+        (ENGINE, URL, None),
+        (ENGINE, &format!("{URL}\npassword_file = \"password\"\nmember = \"a\""), None),
+        (
+            "",
+            URL,
+            Some(
+                "ingestor.toml:4:8: registry.kind: the embedded engine keeps readings and registry in one file",
+            ),
+        ),
+        ("", "kind = \"mysql\"", Some("registry.kind: \"mysql\" is no kind of registry")),
+        ("", "url = \"postgresql://sitian@db/sitian\"", Some("set registry.kind = \"postgresql\"")),
+        ("", "member = \"a\"", Some("registry.member: the registry in a file has none")),
+        (ENGINE, "kind = \"postgresql\"", Some("registry.url: it does not begin with postgresql://")),
+        (
+            ENGINE,
+            "kind = \"postgresql\"\nurl = \"postgresql://sitian:geheim@db/sitian\"",
+            Some("the password into registry.password_file"),
+        ),
+        (ENGINE, &format!("{URL}\npassword_file = \"none\""), Some("none cannot be read")),
+        (ENGINE, &format!("{URL}\npassword_file = \"empty\""), Some("empty is empty")),
+        (ENGINE, &format!("{URL}\npasword_file = \"x\""), Some("pasword_file")),
+    ] {
+        let text = format!("[storage]\n{storage}\n[registry]\n{registry}\n");
+        match (judge_text(&text, folder.path(), None), fault) {
+            (Ok(parts), None) => assert!(!format!("{:?}", parts.seat).contains("geheim")),
+            (Err(found), Some(fault)) => {
+                assert!(found.contains(fault), "{text}: {found}");
+                assert!(!found.contains("geheim"), "{found}");
+            }
+            (found, _) => panic!("{text}: {:?}", found.map(|parts| parts.seat)),
+        }
+    }
 }

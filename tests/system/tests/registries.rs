@@ -1,0 +1,135 @@
+//! The registry is in a PostgreSQL that is killed, kept away, killed in turn with the ingestor, while the readings are in a
+//! VictoriaMetrics. The truth must come out all the same, alerts included, and people must be told meanwhile.
+
+use serde_json::{Value, json};
+use sitian_tests_system::counted::{Layout, WORDS};
+use sitian_tests_system::postgres::Postgres;
+use sitian_tests_system::tally::{Fault, Harm, night, times};
+use sitian_tests_system::{Counted, Ingestor, Victoria, get, post, wait_for};
+
+/// Every point is below, from its first reading on.
+const RULES: &str = r#"
+[[rule]]
+id = "low"
+name = { zh = "低", en = "Low" }
+kind = "below"
+measurement = "device_status"
+for = "0s"
+levels = [{ severity = "blue", threshold = 1000000, clear = 2000000 }]
+source = "tests/system"
+verified = "U"
+"#;
+/// One alert for each point: the count and its words.
+const ALERTS: usize = 1 + WORDS as usize;
+
+struct Parts {
+    engine: Victoria,
+    database: Postgres,
+    url: String,
+    folder: tempfile::TempDir,
+}
+
+impl Parts {
+    /// `None`, with a row that says why, where there is no server to be had.
+    fn start(fault: &Fault) -> Option<Self> {
+        if let Some(why) = Postgres::lacking() {
+            fault.skipped(why);
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = Postgres::start()?;
+        let url = database.database("centre");
+        Some(Self { engine: Victoria::start(folder.path()), database, url, folder })
+    }
+
+    fn network(&self) -> Counted {
+        let mut settings = self.engine.settings().to_vec();
+        settings.push("registry.kind=postgresql".to_owned());
+        settings.push(format!("registry.url={}", self.url));
+        let rules = self.folder.path().join("rules");
+        std::fs::create_dir_all(&rules).expect("a folder");
+        std::fs::write(rules.join("test.toml"), RULES).expect("a file");
+        settings.push(format!("alert.rules={}", rules.display()));
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        Counted::start(&Layout { ingestor: &settings, ..Layout::default() })
+    }
+}
+
+/// What the API says of the centre.
+fn is(network: &Counted, status: &str) {
+    let what = format!("the API saying {status}");
+    wait_for(&what, 120, || {
+        let said = get(&network.ingestor.url("health"))?;
+        (said["status"] == status).then_some(())
+    });
+}
+
+/// The alerts, once all are there: their ids, and who took note of them.
+fn alerts(ingestor: &Ingestor) -> Option<Vec<(String, Option<String>)>> {
+    let open = get(&ingestor.url("alerts?phase=firing"))?;
+    let one = |item: &Value| {
+        let by = item.pointer("/acknowledged/by").and_then(|by| by.as_str()).map(str::to_owned);
+        (item["id"].to_string().replace('"', ""), by)
+    };
+    let found: Vec<_> = open["items"].as_array()?.iter().map(one).collect();
+    (found.len() >= ALERTS).then_some(found)
+}
+
+fn judge(network: &Counted, fault: &Fault, many: &str, note: &str) {
+    let verdict = network.judge().wait_for_all(240);
+    fault.came_to(many, verdict.harm, format!("{} readings; {note}", verdict.readings));
+    assert_eq!(verdict.harm, Harm::default());
+}
+
+#[test]
+fn a_database_that_is_away_in_mid_ingest_costs_nothing_and_people_are_told() {
+    let fault = Fault {
+        number: "F38",
+        title: "database of the registry away in mid-ingest",
+        injected: "kill -9 of PostgreSQL with all its processes, started again later",
+    };
+    let Some(mut parts) = Parts::start(&fault) else { return };
+    let mut network = parts.network();
+    network.progress(20);
+    parts.database.kill();
+    is(&network, "degraded");
+    let before = network.stored();
+    let away_s = if night() { 600 } else { 10 };
+    network.poll_for(away_s);
+    assert!(network.stored() - before <= 1.0, "nothing is shown that is not stored");
+    parts.database.start_again();
+    is(&network, "ok");
+    network.progress(20);
+    judge(&network, &fault, &format!("1 time, {away_s} s"), "the API said degraded meanwhile");
+}
+
+#[test]
+fn a_database_and_a_centre_that_are_killed_in_turn_cost_nothing_and_alerts_are_raised_once() {
+    let fault = Fault {
+        number: "F38",
+        title: "database of the registry and ingestor killed in turn",
+        injected: "kill -9 every 1 to 3 s",
+    };
+    let Some(mut parts) = Parts::start(&fault) else { return };
+    let mut network = parts.network();
+    let mut expected = wait_for("the alerts", 60, || alerts(&network.ingestor));
+    let (id, taken) = &mut expected[0];
+    let note = json!({"by": "王建国", "note": "知道了"});
+    post(&network.ingestor.url(&format!("alerts/{id}/acknowledge")), &note).expect("an acknowledged alert");
+    *taken = Some("王建国".to_owned());
+    let kills = times(6, 100);
+    for n in 0..kills {
+        network.poll_for(1 + n % 3);
+        if n % 2 == 0 {
+            parts.database.kill();
+            parts.database.start_again();
+        } else {
+            network.ingestor.kill_and_restart();
+        }
+    }
+    network.progress(20);
+    assert_eq!(alerts(&network.ingestor), Some(expected), "they are the same");
+    let raised = "SELECT count(*) FROM sitian.alert_log WHERE kind = 'fired'";
+    assert_eq!(parts.database.sql("centre", raised), ALERTS.to_string());
+    judge(&network, &fault, &format!("{kills} kills"), &format!("{ALERTS} alerts, each raised once"));
+}
