@@ -51,7 +51,10 @@ impl Fence {
                 let what = if slot == ALL { String::new() } else { format!(" slot {slot} of") };
                 return Err(held(format!("{name:?}, with a lease for{what} another {s} s,")));
             }
-            sql.execute("SELECT 1 FROM lease WHERE slot = -1 FOR UPDATE", &[])?;
+            // Waits for commits under way. Whoever held a slot and has not noticed the end of its lease is fenced from now on.
+            sql.execute("SELECT 1 FROM lease FOR UPDATE", &[])?;
+            let over = "UPDATE lease SET member = '', term = term + 1, turn = 0 WHERE slot >= 0 AND member <> ''";
+            sql.execute(over, &[])?;
             let line = sql.first(
                 "INSERT INTO lease (slot, member, term, until) VALUES (-1, $1, 1, now() + interval '60 seconds')
                  ON CONFLICT (slot) DO UPDATE SET member = $1, term = lease.term + 1, turn = 0,

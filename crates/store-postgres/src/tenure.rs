@@ -144,10 +144,17 @@ fn claim(sql: &mut Sql<'_>, me: &Peer, lease_s: f64, slots: &[Slot]) -> Result<(
          ON CONFLICT (slot) DO NOTHING",
         &[&slots],
     )?;
+    // Who kept everything alone and has not noticed the end of its lease is fenced before anybody else begins.
+    sql.execute(
+        "WITH over AS (
+             SELECT slot FROM lease WHERE slot = -1 AND member <> '' AND until < now() FOR UPDATE SKIP LOCKED)
+         UPDATE lease SET member = '', term = term + 1, turn = 0 FROM over WHERE lease.slot = over.slot",
+        &[],
+    )?;
     sql.execute(
         "WITH free AS (
              SELECT slot FROM lease WHERE slot = ANY($2) AND (until < now() OR member = $1)
-             AND NOT EXISTS (SELECT 1 FROM lease alone WHERE alone.slot = -1 AND alone.until > now())
+             AND NOT EXISTS (SELECT 1 FROM lease alone WHERE alone.slot = -1 AND alone.member <> '')
              ORDER BY slot FOR UPDATE SKIP LOCKED)
          UPDATE lease SET member = $1, term = term + 1, turn = 0, until = now() + make_interval(secs => $3)
          FROM free WHERE lease.slot = free.slot",

@@ -109,6 +109,24 @@ fn one_alone_and_several_keep_out_of_each_others_way() {
 }
 
 #[test]
+fn who_has_not_noticed_the_end_of_a_lease_is_fenced_when_the_work_is_divided_otherwise() {
+    let Some(server) = Postgres::start() else { return };
+    let database = database(&server.database("one"));
+    let run_out = || server.sql("one", "UPDATE sitian.lease SET until = '-infinity'");
+    let mut alone = database.alone("centre").expect("is free");
+    run_out();
+    alone.commit(&Transaction::default()).expect("nobody has claimed anything yet");
+    let mine = held(&claim(&database, "m", 0..2), "m");
+    assert_eq!(mine, [(0, 1), (1, 1)]);
+    assert!(fenced(&alone.commit(&Transaction::default())), "one alone beside several");
+    run_out();
+    commit(&database, "m", mine[0]).expect("nobody has claimed anything yet");
+    let mut alone = database.alone("centre").expect("is free again");
+    assert!(mine.iter().all(|hold| fenced(&commit(&database, "m", *hold))), "several beside one alone");
+    alone.commit(&Transaction::default()).expect("keeps everything");
+}
+
+#[test]
 fn a_process_that_sleeps_within_a_commit_delays_its_own_slot_only() {
     let Some(server) = Postgres::start() else { return };
     let database = database(&server.database("one"));
