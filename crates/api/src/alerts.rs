@@ -13,8 +13,8 @@ use crate::routes::App;
 use crate::view::{self, Acknowledge, Alert, AlertPage, Phase, Severity};
 
 const ALERTS_DEFAULT: usize = 100;
-const BY_CHARS_MAX: usize = 64;
-const NOTE_CHARS_MAX: usize = 500;
+pub(crate) const BY_CHARS_MAX: usize = 64;
+pub(crate) const NOTE_CHARS_MAX: usize = 500;
 
 /// Which alerts.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -106,7 +106,7 @@ pub async fn acknowledge(
 }
 
 /// Text of a person: trimmed, bounded, without control characters except line breaks.
-fn plain(name: &str, text: &str, min: usize, max: usize) -> Result<String, Problem> {
+pub(crate) fn plain(name: &str, text: &str, min: usize, max: usize) -> Result<String, Problem> {
     let text = text.trim();
     if text.chars().any(|c| c.is_control() && c != '\n') {
         return Err(Problem::invalid(format!("{name} must not hold control characters")));

@@ -5,8 +5,9 @@ use sitian_model::{PointId, Span, Timestamp};
 use sitian_series::Extras;
 
 use crate::view::{
-    Aggregates, Alert, BasePage, Command, Gap, Health, Incident, KnownGateways, Latest, Ledger, Measurement,
-    NewCommand, Node, NodePage, Output, Page, Phase, Point, Quarantine, Readings, Rollup, Rule, Severity,
+    Aggregates, Alert, BasePage, Command, Corrected, Correction, Gap, Health, Incident, KnownGateways,
+    Latest, Ledger, Measurement, NewCommand, Node, NodePage, Output, Page, Phase, Point, Quarantine,
+    Readings, Rollup, Rule, Severity,
 };
 
 /// Why the backend has no answer, split by what the caller does next.
@@ -87,6 +88,41 @@ pub struct IncidentsQuery {
     pub limit: usize,
     /// Continue after this: a `next_cursor` of an earlier answer, otherwise [`BackendError::Invalid`].
     pub after: Option<String>,
+}
+
+/// Which corrections of a point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorrectionsQuery {
+    /// Of readings inside.
+    pub span: Span,
+    /// At most this many; 1 to [`crate::limits::CORRECTIONS_MAX`].
+    pub limit: usize,
+    /// Continue after this: a `next_cursor` of an earlier answer, otherwise [`BackendError::Invalid`].
+    pub after: Option<String>,
+}
+
+/// What a person says about readings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewCorrection {
+    /// Readings inside.
+    pub span: Span,
+    /// What is right.
+    pub change: Change,
+    /// Who says so.
+    pub by: String,
+    /// Why.
+    pub note: String,
+}
+
+/// What is right instead of what a sensor sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Change {
+    /// This value, which is good.
+    Set(f64),
+    /// What the sensor sent and so much more; nothing where it sent no value.
+    Add(f64),
+    /// What the sensor sent.
+    Restore,
 }
 
 /// Which part of the completeness ledger.
@@ -172,6 +208,10 @@ pub trait Backend: Send + Sync + 'static {
         format: Format,
         out: &mut (dyn FnMut(Vec<u8>) -> bool + Send),
     ) -> Result<(), BackendError>;
+    /// Corrections of a point's readings, newest first.
+    fn corrections(&self, id: &PointId, query: &CorrectionsQuery) -> Result<Page<Correction>, BackendError>;
+    /// Corrects readings durably: at most [`crate::limits::CORRECTED_MAX`] at once, otherwise [`BackendError::TooWide`].
+    fn correct(&self, id: &PointId, wanted: &NewCorrection) -> Result<Corrected, BackendError>;
     /// What was due, what is there and why the rest is not: [`BackendError::TooWide`] if that is too much to count.
     fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError>;
     /// Incidents, newest first.

@@ -21,6 +21,7 @@ pub mod alerts;
 pub mod backend;
 mod changes;
 pub mod commands;
+pub mod corrections;
 pub mod export;
 pub mod files;
 pub mod guard;

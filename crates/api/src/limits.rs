@@ -8,6 +8,10 @@ pub const ROWS_MAX: usize = 10_000;
 pub const ALERTS_MAX: usize = 500;
 /// Incidents or gaps per page.
 pub const INCIDENTS_MAX: usize = 500;
+/// Corrections per page.
+pub const CORRECTIONS_MAX: usize = 500;
+/// Readings that one request may correct.
+pub const CORRECTED_MAX: usize = 5_000;
 /// Longest span of the completeness ledger, in milliseconds.
 pub const LEDGER_SPAN_MS_MAX: i64 = 31 * DAY_MS;
 /// Windows per aggregate.

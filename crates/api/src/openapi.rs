@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use utoipa::OpenApi;
 
-use crate::{about, alerts, commands, export, incidents, points, streams, territory, view};
+use crate::{about, alerts, commands, corrections, export, incidents, points, streams, territory, view};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +38,8 @@ use crate::{about, alerts, commands, export, incidents, points, streams, territo
         commands::base_outputs,
         commands::list,
         commands::give,
+        corrections::list,
+        corrections::correct,
         incidents::list,
         incidents::gaps,
         incidents::quarantine,

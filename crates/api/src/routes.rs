@@ -19,7 +19,7 @@ use crate::limits::{BODY_BYTES_MAX, Limits};
 use crate::live::Live;
 use crate::problem::{Kind, Problem};
 use crate::zone::Zone;
-use crate::{about, alerts, commands, export, files, incidents, points, streams, territory};
+use crate::{about, alerts, commands, corrections, export, files, incidents, points, streams, territory};
 
 /// Answers below this size travel as they are.
 const GZIP_BYTES_MIN: u64 = 1024;
@@ -86,6 +86,8 @@ routes! {
     get  "/api/v1/points/{gateway}/{device}/{key}/aggregates" => points::aggregates;
     get  "/api/v1/points/{gateway}/{device}/{key}/outline" => points::outline;
     get  "/api/v1/points/{gateway}/{device}/{key}/export" => export::export;
+    get  "/api/v1/points/{gateway}/{device}/{key}/corrections" => corrections::list;
+    post "/api/v1/points/{gateway}/{device}/{key}/corrections" => corrections::correct;
     get  "/api/v1/alerts" => alerts::list;
     post "/api/v1/alerts/{id}/acknowledge" => alerts::acknowledge;
     get  "/api/v1/bases/{id}/outputs" => commands::base_outputs;

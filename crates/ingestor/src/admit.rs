@@ -7,7 +7,7 @@ mod restart;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use sitian_alert::engine::WatchedPoint;
 use sitian_alert::{AcknowledgeError, Change, ChangeKind, Engine, Rules};
 use sitian_api::{Live, LogEntry};
 use sitian_ingest::{Effect, EpochEntry, Group, IncidentKind, Ingest, Limits, PointEntry};
-use sitian_model::{Ack, Action, BaseId, GatewayId, Lane, Mutant, Timestamp};
+use sitian_model::{Ack, Action, BaseId, Correction, GatewayId, Lane, Mutant, Timestamp};
 use sitian_registry::{Keep, RegistryError, Transaction};
 use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;
@@ -63,6 +63,13 @@ pub enum Ask {
     Link(bool),
     /// Store what there is, and end.
     End,
+    /// A person knows readings of one point better.
+    Correct {
+        /// What they should have said.
+        corrections: Vec<Correction>,
+        /// Answered after the commit: how many were there, or why none was corrected.
+        reply: oneshot::Sender<Result<usize, String>>,
+    },
     /// A person takes note of an alert.
     Acknowledge {
         /// Which.
@@ -176,7 +183,7 @@ impl Admission {
         let now = now();
         match ask {
             // Nothing can be admitted: it comes again when the gateways are called.
-            Ask::Message { .. } | Ask::Acknowledge { .. } if self.behind.is_some() => {}
+            Ask::Message { .. } | Ask::Acknowledge { .. } | Ask::Correct { .. } if self.behind.is_some() => {}
             Ask::Link(up) if self.behind.is_some() => self.board().broker = (up, Some(now)),
             Ask::Message { topic, payload, retain } => match Topic::parse(&topic) {
                 Ok(topic) => self.handle_message(&topic, &payload, retain, now),
@@ -193,6 +200,14 @@ impl Admission {
                 }
             }
             Ask::End => self.ending = true,
+            Ask::Correct { corrections, reply } => {
+                let corrected = self.keeper.correct(&corrections).map_err(|error| error.to_string());
+                if matches!(corrected, Ok(1..)) {
+                    self.show_corrected(&corrections);
+                }
+                // A caller that went away needs no answer.
+                let _ = reply.send(corrected);
+            }
             Ask::Acknowledge { alert, by, note, reply } => {
                 let outcome = match self.engine.acknowledge(alert, &by, &note, now) {
                     Err(AcknowledgeError::NotOpen) => self.acknowledge_resolved(alert, &by, &note, now),
@@ -201,6 +216,15 @@ impl Admission {
                 self.replies.push((reply, outcome));
             }
         }
+    }
+
+    /// Corrections are durable. Alerts are not judged anew: what was fired was fired on what the sensor sent.
+    fn show_corrected(&self, corrections: &[Correction]) {
+        let gateways: HashSet<GatewayId> =
+            corrections.iter().filter_map(|one| self.board().correct(&one.row)).collect();
+        info!(corrections = corrections.len(), "readings corrected");
+        let bases = self.board().bases_of(&gateways);
+        self.live.readings_changed(bases.iter().map(String::as_str));
     }
 
     /// A person takes note of what is over already.

@@ -1,5 +1,6 @@
 //! What the API asks for, fetched from the picture and the store. Nothing is decided here.
 
+mod corrections;
 pub mod export;
 pub mod metrics;
 
@@ -7,17 +8,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use sitian_alert::Episode;
-use sitian_api::backend::Work;
+use sitian_api::backend::{CorrectionsQuery, NewCorrection, Work};
 use sitian_api::view::{
-    Aggregates, Alert, BasePage, BrokerHealth, Command, Gap, Health, Incident, KnownGateways, Latest, Ledger,
-    Measurement, NewCommand, Node, NodePage, Output, Page, Phase, Point, Quarantine, Readings, Rollup, Rule,
-    Severity, StorageHealth,
+    Aggregates, Alert, BasePage, BrokerHealth, Command, Corrected, Correction, Gap, Health, Incident,
+    KnownGateways, Latest, Ledger, Measurement, NewCommand, Node, NodePage, Output, Page, Phase, Point,
+    Quarantine, Readings, Rollup, Rule, Severity, StorageHealth,
 };
 use sitian_api::{
     AlertsQuery, Backend, BackendError, GatewayFacts, IncidentsQuery, LedgerQuery, LogEntry, PhaseFilter,
     PointFacts, Presenter, QuarantineFacts, ReadingsQuery,
 };
 use sitian_export::Format;
+use sitian_ingest::Undated;
 use sitian_model::{BaseId, GatewayId, PointId, PointNo, Span, Timestamp};
 use sitian_registry::{
     EpisodeFilter, GapStored, ListFilter, PhaseFilter as StorePhase, QuarantineCounts, QuarantineStored,
@@ -226,11 +228,7 @@ impl Backend for Centre {
         let due = Span { from, to: to.min(self.now()).max(from) };
         let whole = self.presenter.completeness_query(promise.no, due, promise.interval_ms);
         let whole = self.promised(&whole, &promise)?;
-        let board = self.board();
-        let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
-        Ok(self
-            .presenter
-            .readings(facts(point), &page, &whole, &undated, |no| board.epochs.get(&no).copied()))
+        self.shown(&promise, &page, &whole, &undated)
     }
 
     fn aggregates(
@@ -250,7 +248,10 @@ impl Backend for Centre {
         let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
         let undated = undated::show(&undated, &self.presenter, &board);
         let (point, missing) = (facts(point), (&*each, &whole));
-        Ok(self.presenter.aggregates(point, window_ms, &windows, &extras.percentiles, missing, undated))
+        let mut shown =
+            self.presenter.aggregates(point, window_ms, &windows, &extras.percentiles, missing, undated);
+        self.mark_windows(&mut shown, promise.no, &windows)?;
+        Ok(shown)
     }
 
     fn outline(&self, id: &PointId, span: Span, columns: usize) -> Result<Readings, BackendError> {
@@ -258,13 +259,9 @@ impl Backend for Centre {
         let rows = self.series.outline(&OutlineQuery { point: promise.no, span, columns })?;
         let whole = self.presenter.completeness_query(promise.no, span, promise.interval_ms);
         let whole = self.promised(&whole, &promise)?;
-        let board = self.board();
-        let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
         let page = series::Page { rows, next: None };
         let undated = self.reader.undated(promise.no, span).map_err(unavailable)?;
-        Ok(self
-            .presenter
-            .readings(facts(point), &page, &whole, &undated, |no| board.epochs.get(&no).copied()))
+        self.shown(&promise, &page, &whole, &undated)
     }
 
     fn export(
@@ -275,6 +272,14 @@ impl Backend for Centre {
         out: &mut (dyn FnMut(Vec<u8>) -> bool + Send),
     ) -> Result<(), BackendError> {
         self.export_point(self.promise(id)?.no, span, format, out)
+    }
+
+    fn corrections(&self, id: &PointId, query: &CorrectionsQuery) -> Result<Page<Correction>, BackendError> {
+        self.corrections_of(id, query)
+    }
+
+    fn correct(&self, id: &PointId, wanted: &NewCorrection) -> Result<Corrected, BackendError> {
+        self.correct_point(id, wanted)
     }
 
     fn ledger(&self, query: &LedgerQuery) -> Result<Ledger, BackendError> {
@@ -403,6 +408,22 @@ impl Backend for Centre {
 }
 
 impl Centre {
+    /// Readings as the API shows them.
+    fn shown(
+        &self,
+        promise: &Promise,
+        page: &series::Page,
+        whole: &[series::Window],
+        undated: &[Undated],
+    ) -> Result<Readings, BackendError> {
+        let board = self.board();
+        let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
+        let epoch = |no| board.epochs.get(&no).copied();
+        let mut shown = self.presenter.readings(facts(point), page, whole, undated, epoch);
+        self.mark_readings(&mut shown, &page.rows)?;
+        Ok(shown)
+    }
+
     /// What a point promises: nothing if it was only ever heard of in a backlog.
     fn promise(&self, id: &PointId) -> Result<Promise, BackendError> {
         let (no, interval_ms) = {

@@ -195,6 +195,17 @@ impl Board {
         heard
     }
 
+    /// A stored row says something else. Returns its gateway if the point is known.
+    pub fn correct(&mut self, row: &Row) -> Option<GatewayId> {
+        let point = self.points.get_mut(&row.point)?;
+        let shown =
+            point.latest.filter(|shown| (shown.at, shown.epoch, shown.seq) == (row.at, row.epoch, row.seq));
+        if shown.is_some() {
+            point.latest = Some(*row);
+        }
+        Some(point.entry.id.gateway.clone())
+    }
+
     /// An episode changed.
     pub fn show_alert(&mut self, episode: &Episode, now: Timestamp) {
         let fires = episode.phase == Phase::Firing && !episode.late;

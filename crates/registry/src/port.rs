@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sitian_alert::{Delta, Episode};
 use sitian_ingest::{EpochEntry, Restored, Undated};
-use sitian_model::{EpochNo, GatewayId, Numbers, PointNo, Span};
+use sitian_model::{Correction, EpochNo, GatewayId, Numbers, PointNo, Span};
 
 use crate::alerts::{EpisodeFilter, LogLine};
 use crate::lists::{EpochLine, GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
@@ -48,6 +48,16 @@ pub trait Keep: Send {
     /// # Errors
     /// It could not be made sure of.
     fn assure(&mut self) -> Result<(), RegistryError>;
+
+    /// Corrects stored readings of one point, durably and all at once, where readings are kept in the same place. Returns how
+    /// many of them were there.
+    ///
+    /// # Errors
+    /// Nothing was corrected.
+    fn correct(&mut self, corrections: &[Correction]) -> Result<usize, RegistryError> {
+        let _ = corrections;
+        Ok(0)
+    }
 
     /// What the alert engine has to be given back after a restart.
     ///

@@ -1,6 +1,8 @@
 //! Corrections: what a row should have said, who says so, and what it said before. The row itself is rewritten in the
 //! same transaction; the history stays as long as the row.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Transaction as Sql, TransactionBehavior, params};
 use sitian_model::{Correction, CorrectionStored, PointNo, Timestamp};
 
@@ -61,50 +63,95 @@ impl Store {
     /// # Errors
     /// Nothing was stored.
     pub fn correct(&mut self, correction: &Correction) -> Result<bool, StoreError> {
-        let (point, new) = (correction.row.point.0, Kept::of(&correction.row));
+        Ok(self.correct_all(std::slice::from_ref(correction))? > 0)
+    }
+
+    /// Corrects stored rows of one point (that of the first), durably and all at once. Returns how many of them were there;
+    /// about the others nothing is stored.
+    ///
+    /// # Errors
+    /// Nothing was stored.
+    pub fn correct_all(&mut self, corrections: &[Correction]) -> Result<usize, StoreError> {
+        let Some(point) = corrections.first().map(|one| one.row.point.0) else { return Ok(0) };
+        let here = corrections.iter().filter(|one| one.row.point.0 == point);
+        let wanted: BTreeMap<_, _> = here
+            .map(|one| {
+                let new = Kept::of(&one.row);
+                (new.key(), (new, one))
+            })
+            .collect();
+        let from = wanted.values().map(|(new, _)| new.at).min().unwrap_or(0);
+        let to = wanted.values().map(|(new, _)| new.at).max().unwrap_or(0).saturating_add(1);
         // Rows that rest in the journal become a chunk first; corrections are rare.
-        if !self.shared().head().between(point, new.at, new.at.saturating_add(1)).is_empty() {
+        if !self.shared().head().between(point, from, to).is_empty() {
             self.seal()?;
         }
         let (shared, connection) = self.writing();
         let _turn = shared.turn();
         let sql = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let Some(old) = replace(&sql, point, new)? else { return Ok(false) };
-        sql.execute(
-            "INSERT INTO correction (point, at_ms, epoch, seq, code, value, old_code, old_value, by_whom, note, made_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            params![
-                point,
-                new.at,
-                new.epoch,
-                new.seq.cast_signed(),
-                new.code,
-                new.value,
-                old.code,
-                old.value,
-                correction.by,
-                correction.note,
-                correction.at.0
-            ],
-        )?;
-        sql.execute(
-            "UPDATE latest SET code = ?5, value = ?6 WHERE point = ?1 AND at_ms = ?2 AND epoch = ?3 AND seq = ?4",
-            params![point, new.at, new.epoch, new.seq.cast_signed(), new.code, new.value],
-        )?;
+        let new = |key: &Key| wanted.get(key).map(|(new, _)| *new);
+        let replaced = replace(&sql, point, from, to, new)?;
+        for (key, old) in &replaced {
+            if let Some((new, correction)) = wanted.get(key) {
+                note(&sql, point, new, old, correction)?;
+            }
+        }
         sql.commit()?;
-        self.note_correction(point, new);
-        Ok(true)
+        for key in replaced.keys() {
+            if let Some((new, _)) = wanted.get(key) {
+                self.note_correction(point, *new);
+            }
+        }
+        Ok(replaced.len())
     }
 }
 
-/// Rewrites every chunk that holds the row. Returns what it said.
-fn replace(sql: &Sql<'_>, point: u32, new: Kept) -> Result<Option<Kept>, StoreError> {
-    let mut old = None;
-    for chunk in shelf::list(sql, point, new.at, new.at.saturating_add(1))? {
+/// What names a row of a point.
+type Key = (i64, u32, u64);
+
+/// Writes down what was corrected, and corrects the newest row of the point if it is this one.
+fn note(
+    sql: &Sql<'_>,
+    point: u32,
+    new: &Kept,
+    old: &Kept,
+    correction: &Correction,
+) -> Result<(), StoreError> {
+    let (seq, Correction { by, note, at, .. }) = (new.seq.cast_signed(), correction);
+    let mut insert = sql.prepare_cached(
+        "INSERT INTO correction (point, at_ms, epoch, seq, code, value, old_code, old_value, by_whom, note, made_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    insert.execute(params![
+        point, new.at, new.epoch, seq, new.code, new.value, old.code, old.value, by, note, at.0
+    ])?;
+    let mut update = sql.prepare_cached(
+        "UPDATE latest SET code = ?5, value = ?6 WHERE point = ?1 AND at_ms = ?2 AND epoch = ?3 AND seq = ?4",
+    )?;
+    update.execute(params![point, new.at, new.epoch, seq, new.code, new.value])?;
+    Ok(())
+}
+
+/// Rewrites every chunk that holds rows of which something new is said. Returns what they said.
+fn replace(
+    sql: &Sql<'_>,
+    point: u32,
+    from: i64,
+    to: i64,
+    new: impl Fn(&Key) -> Option<Kept>,
+) -> Result<BTreeMap<Key, Kept>, StoreError> {
+    let mut old = BTreeMap::new();
+    for chunk in shelf::list(sql, point, from, to)? {
         let mut rows = shelf::rows(sql, point, chunk.id)?;
-        let Ok(place) = rows.binary_search_by_key(&new.key(), Kept::key) else { continue };
-        old = old.or(Some(rows[place]));
-        rows[place] = new;
+        let mut changed = false;
+        for row in &mut rows {
+            let Some(new) = new(&row.key()) else { continue };
+            old.entry(row.key()).or_insert(*row);
+            (*row, changed) = (new, true);
+        }
+        if !changed {
+            continue;
+        }
         shelf::remove(sql, &[chunk])?;
         for piece in chunk::pieces(&rows) {
             if let Some(prepared) = Prepared::of(point, piece, Effort::Lasting)? {

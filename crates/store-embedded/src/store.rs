@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior, params};
 use sitian_alert::Delta;
 use sitian_ingest::Effect;
-use sitian_model::{Mutant, Row};
+use sitian_model::{Correction, Mutant, Row};
 use sitian_registry::{Committed, Keep, Registry, RegistryError, Transaction};
 use sitian_series::{Append, AppendError, Refused, Retention};
 
@@ -271,6 +271,10 @@ impl Keep for Store {
 
     fn assure(&mut self) -> Result<(), RegistryError> {
         Ok(())
+    }
+
+    fn correct(&mut self, corrections: &[Correction]) -> Result<usize, RegistryError> {
+        Ok(self.correct_all(corrections)?)
     }
 
     fn alert_memory(&self) -> Result<Delta, RegistryError> {

@@ -2,7 +2,7 @@
 
 use sitian_alert as alert;
 use sitian_ingest::{Taken, Undated};
-use sitian_model::{Epoch, EpochNo, PointId, PointNo, Quality, Row, Span, Timestamp};
+use sitian_model::{CorrectionStored, Epoch, EpochNo, PointId, PointNo, Quality, Row, Span, Timestamp};
 use sitian_series::{
     AggregateQuery, Completeness, Cursor, Extras, Missing, Page, Permille, RangeQuery, SeriesError, Window,
 };
@@ -106,6 +106,7 @@ impl Presenter {
             cause: cause(row.quality),
             epoch: epoch(row.epoch).map_or_else(String::new, |epoch| epoch.to_string()),
             seq: row.seq,
+            corrected: false,
         };
         view::Readings {
             point: point.id.to_string(),
@@ -117,6 +118,22 @@ impl Presenter {
                 .map(|one| self.undated(epoch(one.epoch), one.readings, one.taken))
                 .collect(),
             next_cursor: page.next.map(|cursor| cursor.to_string()),
+        }
+    }
+
+    /// A correction; `epoch` is that of its row.
+    pub fn correction(&self, one: &CorrectionStored, epoch: Option<Epoch>) -> view::Correction {
+        let row = &one.correction.row;
+        view::Correction {
+            id: one.id,
+            at: self.time(row.at),
+            epoch: epoch.map_or_else(String::new, |epoch| epoch.to_string()),
+            seq: row.seq,
+            after: said(row),
+            before: said(&one.before),
+            by: one.correction.by.clone(),
+            note: one.correction.note.clone(),
+            made_at: self.time(one.correction.at),
         }
     }
 
@@ -149,6 +166,7 @@ impl Presenter {
                 .collect(),
             count: window.count(),
             uncertain: window.uncertain,
+            corrected: 0,
             expected: window.expected.unwrap_or(0),
             bad: window.bad.iter().map(|(cause, count)| (cause.word().to_owned(), *count)).collect(),
             missing: missing.get(n).map(|missing| self.missing(missing)).unwrap_or_default(),
@@ -189,6 +207,10 @@ fn completeness(windows: &[Window]) -> view::Completeness {
     let nothing = Completeness { expected: Some(0), ..Completeness::default() };
     let all = windows.iter().map(Window::completeness).fold(nothing, Completeness::and);
     view::Completeness { expected: all.expected.unwrap_or(0), stored: all.stored, ratio: all.ratio() }
+}
+
+fn said(row: &Row) -> view::Said {
+    view::Said { value: row.value, quality: quality(row.quality), cause: cause(row.quality) }
 }
 
 fn quality(quality: Quality) -> view::Quality {

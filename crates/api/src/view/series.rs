@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Medium, Name, Severity, Time};
@@ -118,6 +118,79 @@ pub struct Reading {
     pub epoch: String,
     /// Its label: the record's sequence number within the epoch.
     pub seq: u64,
+    /// A person has put this in the place of what the sensor sent, which the corrections tell.
+    pub corrected: bool,
+}
+
+/// What a reading says.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Said {
+    /// In the point's unit; null exactly if the quality is bad.
+    pub value: Option<f64>,
+    /// How far to trust it.
+    pub quality: Quality,
+    /// Why not further.
+    pub cause: Option<String>,
+}
+
+/// A correction of one reading.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Correction {
+    /// Its number; later ones have higher numbers.
+    pub id: u64,
+    /// When the device answered.
+    pub at: Time,
+    /// The reading's label: the epoch of the gateway, 32 hexadecimal digits.
+    pub epoch: String,
+    /// The reading's label: the record's sequence number within the epoch.
+    pub seq: u64,
+    /// What it says since then.
+    pub after: Said,
+    /// What it said before.
+    pub before: Said,
+    /// Who says so, by their own statement: nobody checks it until there is access control.
+    #[schema(example = "王工")]
+    pub by: String,
+    /// Why.
+    #[schema(example = "探头校准，偏高 0.5")]
+    pub note: String,
+    /// When that was said.
+    pub made_at: Time,
+}
+
+/// What is right, about the readings of a span: exactly one of `set`, `add` and `restore`.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Correct {
+    /// First moment, RFC 3339 with offset. For a single reading its `at`.
+    #[schema(example = "2026-05-04T06:00:00+08:00")]
+    pub from: String,
+    /// First moment outside. For a single reading a millisecond more.
+    #[schema(example = "2026-05-04T07:00:00+08:00")]
+    pub to: String,
+    /// This value, in the point's unit; the readings are good then.
+    pub set: Option<f64>,
+    /// What the sensor sent and so much more, in the point's unit; readings without a value stay without.
+    #[schema(example = -0.5)]
+    pub add: Option<f64>,
+    /// What the sensor sent, as if nobody had said anything.
+    #[serde(default)]
+    pub restore: bool,
+    /// Who says so; 1 to 64 characters.
+    #[schema(example = "王工")]
+    pub by: String,
+    /// Why; 1 to 500 characters.
+    #[schema(example = "探头校准，偏高 0.5")]
+    pub note: String,
+}
+
+/// What came of a correction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Corrected {
+    /// Readings that say something else now.
+    pub corrected: u64,
+    /// Readings of the span that said so already, or of which nothing can be said.
+    pub unchanged: u64,
 }
 
 /// Readings whose time nobody knows, of one run of a gateway without a clock: they were taken somewhere between two moments.
@@ -187,6 +260,8 @@ pub struct Window {
     pub count: u64,
     /// How many of them are uncertain.
     pub uncertain: u64,
+    /// Readings of the window that a person has corrected, those without a value too.
+    pub corrected: u64,
     /// Readings that the point's interval promises.
     pub expected: u64,
     /// Readings without a value, by cause.

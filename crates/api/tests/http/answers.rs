@@ -252,6 +252,50 @@ async fn an_export_whose_caller_leaves_is_ended() {
 }
 
 #[tokio::test]
+async fn a_correction_says_who_why_and_one_thing_and_is_told_back() {
+    let served = served().await;
+    let target = format!("/api/v1/points/{POINT}/corrections");
+    let good = json!({"from": "2026-05-04T06:00:00+08:00", "to": "2026-05-04T06:10:00+08:00", "add": -0.5, "by": " 王工 ",
+        "note": "探头校准"});
+    let with = |changes: Value| {
+        let mut body = good.clone();
+        changes.as_object().unwrap().iter().for_each(|(key, value)| body[key] = value.clone());
+        body
+    };
+    for (body, status) in [
+        (good.clone(), 200),
+        (with(json!({"add": null, "set": 12.5})), 200),
+        (with(json!({"add": null, "restore": true})), 200),
+        (with(json!({"set": 1})), 400),
+        (with(json!({"restore": true})), 400),
+        (with(json!({"add": null})), 400),
+        (with(json!({"add": "much"})), 400),
+        (with(json!({"by": " "})), 400),
+        (with(json!({"note": ""})), 400),
+        (with(json!({"note": "长".repeat(501)})), 400),
+        (with(json!({"to": "2026-05-04T06:00:00+08:00"})), 400),
+        (with(json!({"from": "now"})), 400),
+        (with(json!({"force": true})), 400),
+    ] {
+        let headers = [("Content-Type", "application/json")];
+        let answer = send(served.at, "POST", &target, &headers, body.to_string().as_bytes()).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text());
+    }
+    assert_eq!(served.world.corrected.lock().unwrap().len(), 3, "what is refused changes nothing");
+    let told = get(served.at, &target).await.json();
+    assert_eq!((&told["items"][2]["by"], &told["items"][2]["note"]), (&json!("王工"), &json!("探头校准")));
+    let elsewhere = send(
+        served.at,
+        "POST",
+        "/api/v1/points/gw-9/a/b/corrections",
+        &[("Content-Type", "application/json")],
+        good.to_string().as_bytes(),
+    )
+    .await;
+    assert_eq!(elsewhere.status, 404);
+}
+
+#[tokio::test]
 async fn a_command_is_taken_only_if_it_says_everything_and_is_told_back() {
     let served = served().await;
     let good = json!({"id": "c-1", "gateway": "gw-1", "device": "relay-1", "point": "relay_1", "value": 1, "by": "王工"});

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sitian_api::backend::{
-    AlertsQuery, Backend, BackendError, IncidentsQuery, LedgerQuery, LogEntry, ReadingsQuery, Work,
+    AlertsQuery, Backend, BackendError, CorrectionsQuery, IncidentsQuery, LedgerQuery, LogEntry,
+    NewCorrection, ReadingsQuery, Work,
 };
 use sitian_api::view::*;
 use sitian_api::{Live, Settings, Zone};
@@ -42,6 +43,8 @@ pub struct World {
     pub endless: AtomicBool,
     /// Readings that exports have handed over.
     pub exported: AtomicUsize,
+    /// What was corrected.
+    pub corrected: Mutex<Vec<NewCorrection>>,
     /// How often somebody asked for the log and was at its end.
     pub at_end: AtomicUsize,
 }
@@ -250,6 +253,30 @@ impl Backend for World {
         }
     }
 
+    fn corrections(&self, id: &PointId, _: &CorrectionsQuery) -> Result<Page<Correction>, BackendError> {
+        point(id)?;
+        let said = |value| Said { value: Some(value), quality: Quality::Good, cause: None };
+        let made = self.corrected.lock().unwrap();
+        let one = |(n, wanted): (usize, &NewCorrection)| Correction {
+            id: n as u64 + 1,
+            at: Zone::default().show(wanted.span.from),
+            epoch: String::new(),
+            seq: 1,
+            after: said(1.0),
+            before: said(2.0),
+            by: wanted.by.clone(),
+            note: wanted.note.clone(),
+            made_at: time(0),
+        };
+        Ok(Page { items: made.iter().enumerate().rev().map(one).collect(), next_cursor: None })
+    }
+
+    fn correct(&self, id: &PointId, wanted: &NewCorrection) -> Result<Corrected, BackendError> {
+        point(id)?;
+        self.corrected.lock().unwrap().push(wanted.clone());
+        Ok(Corrected { corrected: 1, unchanged: 0 })
+    }
+
     fn metrics(&self, work: &Work) -> String {
         let stopped = work.queries_stopped;
         format!("# TYPE stopped counter\nstopped_total {stopped}\n# EOF\n")
@@ -369,6 +396,7 @@ impl Backend for World {
             cause: None,
             epoch: "8f14e45fceea167a5a36dedd4bea2543".to_owned(),
             seq: 7,
+            corrected: false,
         };
         Ok(Readings {
             point: point.id,
@@ -432,6 +460,7 @@ impl Backend for World {
             percentiles: extras.percentiles.iter().map(|p| (p.to_string(), 11.9)).collect(),
             count: 3,
             uncertain: 0,
+            corrected: 0,
             expected: 4,
             bad: [("timeout".to_owned(), 1)].into(),
             missing: [("timeout".to_owned(), 1)].into(),

@@ -114,6 +114,7 @@ export function windows(point: FakePoint, from: number, to: number, width: numbe
       last: values.at(-1) ?? null,
       count,
       uncertain: 0,
+      corrected: 0,
       expected,
       bad,
       missing: down > 1 ? { ...bad, gateway_down: down } : bad,

@@ -32,6 +32,7 @@ function answer(url: URL): unknown {
   }
   if (what === "points") {
     const point = points.find((p) => p.id === parts.slice(1, 4).join("/"));
+    if (point && parts[4] === "corrections") return { items: [], next_cursor: null };
     const [, count, unit] = /^(\d+)([smhd])$/.exec(q.get("window") ?? "") ?? [];
     if (!point || !count) return null;
     const width = Number(count) * UNITS[unit!]!;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Alert, Incident, Rollup, Window } from "../src/api/view.ts";
-import { scale, spanLabel } from "../src/chart/options.ts";
+import { marked, scale, spanLabel } from "../src/chart/options.ts";
+import { acts } from "../src/logic/corrections.ts";
 import { age, stale } from "../src/logic/age.ts";
 import { bytes, figure, hourMinute, percent, plain } from "../src/logic/figures.ts";
 import { overlap, placeLabels, spread, type Disc } from "../src/logic/placement.ts";
@@ -121,7 +122,7 @@ describe("series", () => {
   const at = (minute: number) => new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
   const window = (minute: number, count: number, missing: Record<string, number> = {}): Window => ({
     from: at(minute), to: at(minute + 1), mean: count ? 1 : null, min: count ? 1 : null, max: count ? 2 : null,
-    first: null, last: null, count, uncertain: 0, expected: 60, bad: {}, missing,
+    first: null, last: null, count, uncertain: 0, corrected: 0, expected: 60, bad: {}, missing,
   });
   test("windows are as narrow as the interval and the count allow", () => {
     for (const [span, interval, word] of [
@@ -193,4 +194,19 @@ test("where the ledger has counted the hour, what was due, stored and missing ad
   expect(shown(new Map())).toEqual(rollup.completeness_1h);
   expect(shown(new Map([["a", account]]))).toEqual({ expected: 12, stored: 9, ratio: 0.75 });
   expect(shown(new Map([["a", { ...account, expected: 0, stored: 0, missing: {} }]]))?.ratio).toBeNull();
+});
+
+test("corrections of one act are told once, from their first reading to their last", () => {
+  const said = (value: number) => ({ value, quality: "good" as const, cause: null });
+  const one = (id: number, at: string, made_at: string, by: string) => ({ id, at, epoch: "", seq: id, before: said(id), after: said(0), by, note: "n", made_at });
+  const list = acts([one(4, "T09", "M2", "b"), one(3, "T03", "M1", "a"), one(2, "T02", "M1", "a"), one(1, "T01", "M1", "a")]);
+  expect(list.map((a) => [a.by, a.from, a.to, a.count, a.first.before.value])).toEqual([["b", "T09", "T09", 1, 4], ["a", "T01", "T03", 3, 1]]);
+});
+
+test("a long run of corrected windows is marked evenly, up to its end", () => {
+  const windows = Array.from({ length: 200 }, (_, k) => ({ from: `${k}`, corrected: k >= 10 && k < 150 ? 1 : 0 }) as Window);
+  const shown = marked(windows).map((w) => Number(w.from));
+  expect([shown[0], shown[1], shown.at(-1), shown.length]).toEqual([10, 13, 149, 48]);
+  expect(marked(windows.slice(0, 13)).length).toBe(3);
+  expect(marked(windows.slice(0, 5))).toEqual([]);
 });

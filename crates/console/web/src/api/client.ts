@@ -1,6 +1,6 @@
 // One function per question the console asks.
 
-import type { Aggregates, Alert, BasePage, Command, Incident, Latest, LedgerEntry, NewCommand, Node, Output, Point, Problem, Rollup, Rule } from "./view";
+import type { Aggregates, Alert, BasePage, Command, Correct, Correction, Incident, Latest, LedgerEntry, NewCommand, Node, Output, Point, Problem, Rollup, Rule } from "./view";
 
 const ROOT = "/api/v1";
 const TIMEOUT_MS = 15_000;
@@ -41,6 +41,13 @@ export const aggregates = (point: string, from: Date, to: Date, window: string) 
   ask<Aggregates>(
     `/points/${pointPath(point)}/aggregates?${query({ from: from.toISOString(), to: to.toISOString(), window })}`,
   );
+
+export const corrections = (point: string, from: Date, to: Date) =>
+  ask<{ items: Correction[]; next_cursor: string | null }>(`/points/${pointPath(point)}/corrections?${query({ from: from.toISOString(), to: to.toISOString(), limit: 500 })}`);
+
+/** The same again changes nothing. */
+export const correct = (point: string, wanted: Correct) =>
+  ask<{ corrected: number; unchanged: number }>(`/points/${pointPath(point)}/corrections`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(wanted) });
 
 export const incidents = (scope: string, from: Date) => ask<{ items: Incident[] }>(`/incidents?${query({ scope, from: from.toISOString(), limit: 200 })}`);
 /** One entry, the whole span, for the place and for each of those directly below. */

@@ -96,6 +96,8 @@ export interface Window {
   last: number | null;
   count: number;
   uncertain: number;
+  /** Readings of the window that a person has corrected. */
+  corrected: number;
   expected: number;
   bad: Record<string, number>;
   missing: Missing;
@@ -109,6 +111,15 @@ export interface Aggregates {
   completeness: Completeness;
   missing: Missing;
 }
+
+/** What a reading says. */
+export interface Said { value: number | null; quality: Quality; cause: string | null }
+
+/** A correction of one reading. */
+export interface Correction { id: number; at: string; epoch: string; seq: number; after: Said; before: Said; by: string; note: string; made_at: string }
+
+/** What a person says about the readings of a span: exactly one of `set`, `add` and `restore`. */
+export interface Correct { from: string; to: string; set?: number; add?: number; restore?: boolean; by: string; note: string }
 
 /** Missing readings by reason. */
 export type Missing = Record<string, number>;

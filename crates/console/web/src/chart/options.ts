@@ -68,6 +68,16 @@ function faded(picture: Picture) {
   });
 }
 
+/** Most marks that one picture shows. */
+const MARKS_MAX = 60;
+
+/** Windows with readings that a person has corrected; of very many every so-manieth, and the last. */
+export function marked(windows: Window[]): Window[] {
+  const all = windows.filter((w) => w.corrected);
+  const step = Math.ceil(all.length / MARKS_MAX);
+  return all.filter((_, k) => k % step === 0 || k === all.length - 1);
+}
+
 export function option(picture: Picture) {
   const { windows, from, to, point, palette, em } = picture;
   const middle = (w: Window) => (Date.parse(w.from) + Date.parse(w.to)) / 2;
@@ -148,6 +158,17 @@ export function option(picture: Picture) {
             { xAxis: Math.min(a.resolved_at ? Date.parse(a.resolved_at) : to, to) },
           ]),
         },
+      },
+      {
+        ...quiet,
+        name: "corrected",
+        type: "line",
+        z: 4,
+        symbol: "diamond",
+        showAllSymbol: true,
+        symbolSize: em * 0.5,
+        itemStyle: { color: palette.sheet, borderColor: palette.ink, borderWidth: 1.25 },
+        data: marked(windows).map((w) => [middle(w), w.mean ?? min]),
       },
     ],
   };

@@ -19,6 +19,7 @@ export function tip(windows: Window[], at: number, point: Point): HTMLElement | 
   if (window.mean != null) line(`${t("chart.band")} ${value(window.min)} – ${value(window.max)}`);
   line(t("chart.count", { count: window.count, expected: window.expected }));
   if (window.uncertain) line(`${t("point.quality_uncertain")} ${window.uncertain}`);
+  if (window.corrected) line(`◇ ${t("correct.marked", { count: window.corrected })}`);
   const missing = missingInWords(window.missing);
   if (missing) line(missing);
   return box;
