@@ -32,6 +32,8 @@ struct Written {
     trimmed: bool,
     /// When the centre was restored to a state in which it does not know it any more.
     forgotten_ms: Option<u64>,
+    /// When its card forgot the label of its epoch too, in favour of others.
+    crowded_ms: Option<u64>,
     labels: Vec<(Epoch, Seq)>,
 }
 
@@ -52,7 +54,8 @@ pub struct Excuse {
 #[derive(Debug, Default)]
 pub struct Oracle {
     written: Vec<Written>,
-    by_payload: HashMap<u64, usize>,
+    /// Two silences of one moment are the same bytes.
+    by_payload: HashMap<u64, Vec<usize>>,
     labels: HashMap<(Epoch, Seq), Vec<usize>>,
     gateways: Vec<GatewayId>,
     /// By board.
@@ -115,7 +118,7 @@ impl Oracle {
             self.claim(record.boot, ms);
         }
         let labels = Vec::new();
-        self.by_payload.insert(hash(payload), self.written.len());
+        self.by_payload.entry(hash(payload)).or_default().push(self.written.len());
         self.written.push(Written {
             board,
             record,
@@ -124,6 +127,7 @@ impl Oracle {
             off_card: false,
             trimmed: false,
             forgotten_ms: None,
+            crowded_ms: None,
             labels,
         });
     }
@@ -136,11 +140,13 @@ impl Oracle {
 
     /// S7: a payload got a label. Gives the record's number.
     pub fn label(&mut self, epoch: Epoch, seq: Seq, payload: &[u8]) -> Option<usize> {
-        let number = *self.by_payload.get(&hash(payload))?;
+        let alike = self.by_payload.get(&hash(payload))?;
         let under = self.labels.entry((epoch, seq)).or_default();
-        if under.contains(&number) {
-            return Some(number);
+        if let Some(number) = alike.iter().find(|number| under.contains(number)) {
+            return Some(*number);
         }
+        let unlabelled = |number: &&usize| self.written[**number].labels.iter().all(|(e, _)| *e != epoch);
+        let number = *alike.iter().find(unlabelled).or(alike.last())?;
         under.push(number);
         let twice = under.len() > 1;
         let twice = twice && !(self.forked.contains(&epoch) && self.pardon(Pardon::ForkedEpoch));
@@ -179,6 +185,14 @@ impl Oracle {
         for seq in seqs {
             let under = self.labels.get(&(epoch, seq)).into_iter().flatten();
             under.for_each(|number| self.written[*number].trimmed = true);
+        }
+    }
+
+    /// A spool remembers nothing of this epoch any more, but others of which nothing is left.
+    pub fn crowd_out(&mut self, epoch: Epoch, end: Seq, now: u64) {
+        for seq in 0..end {
+            let under = self.labels.get(&(epoch, seq)).into_iter().flatten();
+            under.for_each(|number| self.written[*number].crowded_ms = Some(now));
         }
     }
 
@@ -312,28 +326,25 @@ impl Oracle {
         written.labels.iter().any(|(epoch, _)| self.inherited.contains(&(written.board, *epoch)))
     }
 
-    fn why_not_due(&self, written: &Written) -> Pardon {
+    /// Why a record need not be in the book; `None` if nobody has it any more, and the centre that has forgotten it says
+    /// nothing of a loss although it could know.
+    fn why_not_due(&self, written: &Written, book: &Book) -> Option<Pardon> {
         if written.off_card {
-            Pardon::OffCard
-        } else if self.is_inherited(written) {
-            Pardon::InheritedFork
-        } else {
-            Pardon::TrimmedThenForgotten
+            return Some(Pardon::OffCard);
         }
-    }
-
-    /// True if nobody has it any more, and the centre that has forgotten it says nothing of a loss.
-    fn is_untold(&self, written: &Written, book: &Book) -> bool {
-        if self.why_not_due(written) != Pardon::TrimmedThenForgotten {
-            return false;
+        if self.is_inherited(written) {
+            return Some(Pardon::InheritedFork);
         }
-        let Some(since) = written.forgotten_ms else { return true };
+        let forgotten_ms = written.forgotten_ms?;
         let gateway = &self.gateways[written.board];
         let says = |kind| {
             matches!(kind, IncidentKind::ServerRestored | IncidentKind::PossibleLoss | IncidentKind::CardLost)
         };
-        let since = WALL_ZERO_MS + since as i64;
-        !book.incidents.iter().any(|i| i.gateway == *gateway && says(i.kind) && i.at.0 >= since)
+        let since = WALL_ZERO_MS + forgotten_ms as i64;
+        if book.incidents.iter().any(|i| i.gateway == *gateway && says(i.kind) && i.at.0 >= since) {
+            return Some(Pardon::TrimmedThenForgotten);
+        }
+        written.crowded_ms.filter(|at| *at >= forgotten_ms).map(|_| Pardon::CrowdedOut)
     }
 
     /// Where a record is in the book, under any of its labels: the gap's reason if it is only in a gap.
@@ -366,9 +377,8 @@ impl Oracle {
             let excuse = self.excuse_of(written);
             let label = written.labels.last();
             match self.cover(written, book) {
-                None if !self.is_due(written) && !self.is_untold(written, book) => {
-                    self.pardon(self.why_not_due(written));
-                }
+                None if !self.is_due(written)
+                    && self.why_not_due(written, book).is_some_and(|why| self.pardon(why)) => {}
                 None => {
                     let (at, board) = (written.accepted_ms, written.board);
                     let labels = &written.labels;
@@ -455,7 +465,7 @@ impl Oracle {
 
     /// True if the record was spoilt on purpose.
     pub fn is_spoilt(&self, payload: &[u8]) -> bool {
-        self.by_payload.get(&hash(payload)).is_some_and(|n| self.written[*n].spoilt)
+        self.by_payload.get(&hash(payload)).is_some_and(|alike| alike.iter().any(|n| self.written[*n].spoilt))
     }
 }
 

@@ -10,6 +10,9 @@ pub enum Pardon {
     /// Not stored: acknowledged, trimmed, and then forgotten by a centre that was restored, which says since then that
     /// readings of this gateway are missing.
     TrimmedThenForgotten,
+    /// Not stored: acknowledged and trimmed, a centre was restored that does not know it, and before that centre heard of it
+    /// the card had forgotten the label of its epoch too: it remembers a bounded number of them, the newest.
+    CrowdedOut,
     /// Not stored: labelled in a forked epoch by a process that only inherited it, and cannot tell whose readings the centre has.
     InheritedFork,
     /// In a gap as damaged: the disk was faulty.
@@ -30,10 +33,11 @@ pub enum Pardon {
 
 impl Pardon {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ForkedEpoch,
         Self::OffCard,
         Self::TrimmedThenForgotten,
+        Self::CrowdedOut,
         Self::InheritedFork,
         Self::DamagedByDisk,
         Self::EvictionTold,

@@ -23,6 +23,9 @@ const UNREAD_MAX: u32 = 30;
 /// Gaps of forgotten epochs that a spool of such segments keeps.
 const GAPS_MAX: usize = SEGMENT_BYTES as usize / 4 / 96 / 2;
 
+/// Epochs of which nothing is left that a spool remembers in any case.
+const LAST_GONE: usize = 2;
+
 /// What the thread is asked for.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
@@ -57,6 +60,8 @@ pub struct Spooler {
     /// Records that have a label but may not be durable yet.
     unsure: Vec<usize>,
     before: BTreeMap<Epoch, Held>,
+    /// What was on the card when its directory could not be listed.
+    unlisted: BTreeMap<Epoch, Held>,
     unread: BTreeMap<Epoch, u32>,
     /// A record was made durable: before that, what a power cut brought back may exceed the quota.
     wrote: bool,
@@ -103,6 +108,7 @@ impl Spooler {
             asks,
             unsure,
             before,
+            unlisted: BTreeMap::new(),
             unread: BTreeMap::new(),
             wrote: false,
             lost: 0,
@@ -113,12 +119,18 @@ impl Spooler {
 
     /// Gives the disk back when the process ends, with what was on it.
     pub fn end(self) -> (CardDisk, BTreeMap<Epoch, Held>) {
-        (self.spool.into_disk(), self.before)
+        let mut before = self.unlisted;
+        before.extend(self.before);
+        (self.spool.into_disk(), before)
     }
 
     /// What went from the card while no process looked, or while it died: noted if it was acknowledged.
     /// `lied`: the power was cut while the card had not kept what it had confirmed.
     pub fn compare(&mut self, before: BTreeMap<Epoch, Held>, lied: bool, ether: &mut Ether) {
+        if !lied && self.spool.disk_mut().faults.list_fails {
+            self.unlisted = before;
+            return;
+        }
         let unreadable = self.spool.disk_mut().faults.bad_sector.is_some();
         for (epoch, before) in before {
             let end = self.before.get(&epoch).map_or(0, |after| after.end);
@@ -352,6 +364,10 @@ impl Spooler {
                 .violate(format!("S12: the spool takes {} of {} bytes", state.bytes, state.bytes_max));
         }
         self.before = now;
+        if self.wrote && !self.unlisted.is_empty() {
+            let unlisted = std::mem::take(&mut self.unlisted);
+            self.compare(unlisted, false, ether);
+        }
         self.note_files(ether);
     }
 
@@ -391,6 +407,10 @@ impl Spooler {
 fn forget_gap(gone: &Held, left: &BTreeMap<Epoch, Held>, ether: &mut Ether) {
     let gap_only = |held: &&Held| held.oldest >= held.end;
     let told = ether.oracle.acked(gone.epoch) >= gone.end;
+    if told && left.values().filter(gap_only).count() >= LAST_GONE {
+        let now = ether.now;
+        ether.oracle.crowd_out(gone.epoch, gone.end, now);
+    }
     if gap_only(&gone) && !told && left.values().filter(gap_only).count() + 2 >= GAPS_MAX {
         ether.oracle.lose_tail(gone.epoch, 0..gone.end);
     }
