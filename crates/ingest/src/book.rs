@@ -60,6 +60,8 @@ pub(crate) struct EpochBook {
     pub(crate) rival: Option<Epoch>,
     /// Somebody was told since the start that it has readings of unknown time.
     pub(crate) undated_told: bool,
+    /// What comes next was damaged so many times on its way: at which watermark, and how often.
+    pub(crate) damaged: (Seq, u32),
 }
 
 impl Book {
@@ -129,8 +131,9 @@ impl GatewayBook {
         };
         self.last_points = Some(Arc::clone(&shared));
         let (forked, undated_told) = (false, false);
-        let (heard_at, rival) = (None, None);
-        self.epochs.insert(epoch, EpochBook { points: shared, state, forked, heard_at, rival, undated_told });
+        let (heard_at, rival, damaged) = (None, None, (0, 0));
+        let book = EpochBook { points: shared, state, forked, heard_at, rival, undated_told, damaged };
+        self.epochs.insert(epoch, book);
     }
 
     /// The state of an epoch whose manifest has come: sealed from the beginning if a later one has listed it so.

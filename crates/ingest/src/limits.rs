@@ -21,6 +21,8 @@ pub struct Limits {
     pub epoch_refill_ms: i64,
     /// Bytes in quarantine per gateway. Bytes that name no labels take at most half of it.
     pub quarantine_bytes_max: u64,
+    /// What was damaged on its way is asked for again so many times before its labels are given up to the quarantine.
+    pub damaged_again_max: u32,
     /// A reading stamped further ahead of the server's clock than this, in milliseconds, has an unknown time.
     pub ahead_ms_max: i64,
     /// A reading stamped earlier than this (Unix milliseconds) has an unknown time.
@@ -45,6 +47,7 @@ impl Default for Limits {
             epoch_burst: 256,
             epoch_refill_ms: 60_000,
             quarantine_bytes_max: 64 << 20,
+            damaged_again_max: 2,
             ahead_ms_max: 86_400_000,
             // 2020-01-01T00:00:00Z: before any gateway of this kind existed.
             earliest_ms: 1_577_836_800_000,

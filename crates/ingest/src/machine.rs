@@ -166,6 +166,35 @@ impl Ingest {
         self.answer(gateway, batch.epoch, action);
     }
 
+    /// Takes bytes whose content was damaged on the way, as they arrived in the topic of `gateway`; for `declared` see
+    /// [`Ingest::handle_poison`].
+    ///
+    /// If they are next in line, the gateway is asked to send them again, at once and without keeping these. If that comes
+    /// damaged too, time and again, they are poison: a stream is never stopped for good.
+    pub fn handle_damaged(
+        &mut self,
+        gateway: &GatewayId,
+        raw: &[u8],
+        reason: &str,
+        declared: Option<(Epoch, Seq, Seq)>,
+        now: Timestamp,
+    ) {
+        let again_max = self.limits.damaged_again_max;
+        if let Some((epoch, first, end)) = declared
+            && let Some(book) = self.book.epoch(gateway, &epoch).filter(|book| !book.forked)
+            && (first..end).contains(&book.state.committed)
+        {
+            let (at, times) = book.damaged;
+            let times = if at == book.state.committed { times } else { 0 };
+            if times < again_max {
+                book.damaged = (book.state.committed, times + 1);
+                self.stats.rejected.damaged += 1;
+                return self.answer(gateway, epoch, Action::Rewind);
+            }
+        }
+        self.handle_poison(gateway, raw, reason, declared, now);
+    }
+
     /// Takes bytes that are no batch, as they arrived in the topic of `gateway`. `declared` are the labels that they
     /// credibly stood for: epoch, first, one past the last.
     ///

@@ -32,6 +32,8 @@ pub struct Stats {
 pub struct Rejected {
     /// Not understood.
     pub poison: u64,
+    /// Damaged on the way, and asked for again.
+    pub damaged: u64,
     /// The first sequence number lies beyond the watermark.
     pub out_of_order: u64,
     /// The epoch's manifest is not known.

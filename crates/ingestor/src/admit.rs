@@ -340,9 +340,15 @@ impl Admission {
             }
             Err(error) => {
                 self.hear(gateway, now);
-                self.complain("batch not understood, kept in quarantine", gateway, &error, now);
-                let declared = error.declared().map(|d| (d.epoch, d.first, d.end));
-                self.ingest.handle_poison(gateway, payload, &error.to_string(), declared, now);
+                self.complain("batch not understood", gateway, &error, now);
+                let (reason, declared) = (error.to_string(), error.declared());
+                let declared = declared.map(|d| (d.epoch, d.first, d.end));
+                match error {
+                    sitian_wire::DecodeError::DamagedBody { .. } => {
+                        self.ingest.handle_damaged(gateway, payload, &reason, declared, now);
+                    }
+                    _ => self.ingest.handle_poison(gateway, payload, &reason, declared, now),
+                }
             }
         }
     }

@@ -332,8 +332,14 @@ impl Process {
                     self.ingest.handle_batch(gateway, &batch, payload, &decode, now);
                 }
                 Err(error) => {
-                    let declared = error.declared().map(|d| (d.epoch, d.first, d.end));
-                    self.ingest.handle_poison(gateway, payload, &error.to_string(), declared, now);
+                    let (reason, declared) = (error.to_string(), error.declared());
+                    let declared = declared.map(|d| (d.epoch, d.first, d.end));
+                    match error {
+                        sitian_wire::DecodeError::DamagedBody { .. } => {
+                            self.ingest.handle_damaged(gateway, payload, &reason, declared, now);
+                        }
+                        _ => self.ingest.handle_poison(gateway, payload, &reason, declared, now),
+                    }
                 }
             },
             Topic::Manifest(gateway) => {

@@ -205,20 +205,13 @@ impl Envelope {
 }
 
 fn decode_known(bytes: &[u8], rest: u32) -> Result<Batch, DecodeError> {
-    let message: proto::Batch = parse("batch", bytes)?;
+    let mut message: proto::Batch = parse("batch", bytes).map_err(DecodeError::in_body)?;
     let epoch = epoch(&message.epoch)?;
     let (first, end) = (seq("first", message.first)?, seq("end", message.end)?);
     if envelope_check(message.version, &epoch, first, end) != message.check {
         return Err(malformed("batch envelope does not match its checksum"));
     }
-    let body = match message.body {
-        Some(proto::batch::Body::Plain(bytes)) => unpack(Packed::Plain(bytes), message.body_bytes)?,
-        Some(proto::batch::Body::Zstd(bytes)) => unpack(Packed::Zstd(bytes), message.body_bytes)?,
-        None => unpack(Packed::Plain(Vec::new()), message.body_bytes)?,
-    };
-    if body_check(&body, message.acked, message.oldest, message.chain) != message.body_check {
-        return Err(malformed("batch body does not match its checksum"));
-    }
+    let body = sound_body(&mut message).map_err(DecodeError::in_body)?;
     // Records and labels are sound: they are not set aside for this, but awaited again.
     if message.rest_check.is_some_and(|check| check != rest) {
         let what = "lane, spool, held or clocks of a batch do not match their checksum".into();
@@ -247,6 +240,21 @@ fn decode_known(bytes: &[u8], rest: u32) -> Result<Batch, DecodeError> {
         Ok(batch)
     } else {
         Err(malformed(format!("entries end at {}, but the envelope says {end}", batch.end())))
+    }
+}
+
+/// The plain body, if its checksum vouches for it.
+fn sound_body(message: &mut proto::Batch) -> Result<Vec<u8>, DecodeError> {
+    let packed = match message.body.take() {
+        Some(proto::batch::Body::Plain(bytes)) => Packed::Plain(bytes),
+        Some(proto::batch::Body::Zstd(bytes)) => Packed::Zstd(bytes),
+        None => Packed::Plain(Vec::new()),
+    };
+    let body = unpack(packed, message.body_bytes)?;
+    if body_check(&body, message.acked, message.oldest, message.chain) == message.body_check {
+        Ok(body)
+    } else {
+        Err(malformed("batch body does not match its checksum"))
     }
 }
 

@@ -39,7 +39,15 @@ pub enum DecodeError {
         /// What is wrong, naming the field.
         what: String,
     },
-    /// Damaged or wrongly made.
+    /// Damaged on the way, in its body, for which its checksum does not vouch: its gateway may send it better.
+    #[error("{what}")]
+    DamagedBody {
+        /// What is wrong, naming the field.
+        what: String,
+        /// The labels it stands for, if it says so credibly.
+        declared: Option<Declared>,
+    },
+    /// Wrongly made: what its checksum vouches for makes no sense.
     #[error("{what}")]
     Malformed {
         /// What is wrong, naming the field.
@@ -54,7 +62,9 @@ impl DecodeError {
     pub fn declared(&self) -> Option<Declared> {
         match self {
             Self::TooLong { .. } | Self::Damaged { .. } => None,
-            Self::Newer { declared, .. } | Self::Malformed { declared, .. } => *declared,
+            Self::Newer { declared, .. }
+            | Self::DamagedBody { declared, .. }
+            | Self::Malformed { declared, .. } => *declared,
         }
     }
 
@@ -62,8 +72,14 @@ impl DecodeError {
         match self {
             Self::TooLong { .. } | Self::Damaged { .. } => self,
             Self::Newer { version, .. } => Self::Newer { version, declared: found },
+            Self::DamagedBody { what, .. } => Self::DamagedBody { what, declared: found },
             Self::Malformed { what, .. } => Self::Malformed { what, declared: found },
         }
+    }
+
+    /// Of bytes that no checksum vouches for.
+    pub(crate) fn in_body(self) -> Self {
+        Self::DamagedBody { what: self.to_string(), declared: None }
     }
 }
 

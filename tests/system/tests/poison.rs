@@ -167,14 +167,17 @@ impl Played {
         played
     }
 
-    /// Waits for the word that everything so far is taken.
-    fn taken(&mut self) -> Action {
+    /// Waits for the word that everything so far is taken. What is asked for again is sent again.
+    fn taken(&mut self, sent: &Message) -> Action {
         loop {
             let ack: Ack = sitian_wire::decode_ack(&self.listener.next_message().payload).expect("an ack");
             if ack.epoch == self.epoch && ack.committed == self.next {
                 return ack.action;
             }
             assert!(ack.committed <= self.next, "no more is taken than was sent");
+            if ack.epoch == self.epoch && ack.action == Action::Rewind {
+                self.speaker.publish(sent);
+            }
         }
     }
 
@@ -195,8 +198,9 @@ impl Played {
             spool: SpoolState::default(),
         };
         self.next += 1;
-        self.speaker.publish(&up(PLAYED, sitian_wire::encode_batch(&batch)));
-        self.taken()
+        let message = up(PLAYED, sitian_wire::encode_batch(&batch));
+        self.speaker.publish(&message);
+        self.taken(&message)
     }
 
     fn good(&mut self) {
@@ -214,8 +218,9 @@ impl Played {
         // The centre never understood these records: behind them a chain of its own begins.
         self.chain = 0;
         self.poisons.push(bytes.clone());
-        self.speaker.publish(&up(PLAYED, bytes));
-        assert_eq!(self.taken(), Action::Quarantined, "{name}");
+        let message = up(PLAYED, bytes);
+        self.speaker.publish(&message);
+        assert_eq!(self.taken(&message), Action::Quarantined, "{name}");
         name
     }
 }

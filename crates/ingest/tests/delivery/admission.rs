@@ -216,6 +216,41 @@ fn an_undecodable_message_moves_the_watermark_over_what_it_declares_and_no_furth
 }
 
 #[test]
+fn what_was_damaged_on_the_way_is_asked_for_twice_before_its_labels_are_given_up() {
+    let (e, next) = (epoch(1), Some((epoch(1), 10, 15)));
+    for (name, declared, expected) in [
+        ("next in line", next, vec![(Action::Rewind, 10), (Action::Rewind, 10), (Action::Quarantined, 15)]),
+        ("overlapping", Some((e, 5, 15)), vec![(Action::Rewind, 10), (Action::Rewind, 10)]),
+        ("already committed", Some((e, 0, 10)), vec![(Action::Ok, 10)]),
+        ("ahead", Some((e, 11, 15)), vec![(Action::Ok, 10)]),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        bench.hear(&batch(e, 0, 10));
+        for (n, expected) in expected.into_iter().enumerate() {
+            let (gateway, now) = (bench.gateway.clone(), bench.now);
+            bench.ingest.handle_damaged(&gateway, b"junk", "why", declared, now);
+            let ack = bench.settle();
+            assert_eq!(ack.map(|a| (a.action, a.committed)), Some(expected), "{name}, time {n}");
+            let kept = usize::from(expected.0 == Action::Quarantined);
+            assert_eq!(bench.store.quarantine.len(), kept, "{name}: what comes again is not kept");
+        }
+    }
+    // Sent better it is stored, and what comes next has its own patience.
+    let mut bench = Bench::new(Limits::default());
+    bench.hear(&batch(e, 0, 10));
+    for (first, end) in [(10, 15), (15, 20), (20, 25)] {
+        for _ in 0..2 {
+            let (gateway, now) = (bench.gateway.clone(), bench.now);
+            bench.ingest.handle_damaged(&gateway, b"junk", "why", Some((e, first, end)), now);
+            assert_eq!(bench.settle().map(|a| a.action), Some(Action::Rewind));
+        }
+        assert_eq!(bench.hear(&batch(e, first, end)).map(|a| a.committed), Some(end));
+    }
+    assert_eq!((bench.store.rows.len(), bench.store.quarantine.len()), (50, 0));
+    assert_eq!((bench.ingest.stats().rejected.damaged, bench.ingest.stats().rejected.poison), (6, 0));
+}
+
+#[test]
 fn quarantine_has_a_quota_and_beyond_it_the_stream_waits_instead_of_losing() {
     let mut bench = Bench::new(Limits { quarantine_bytes_max: 25, ..Limits::default() });
     let mut sent = batch(epoch(1), 0, 5);
