@@ -182,6 +182,27 @@ test('switches the language and remembers it', async () => {
   await page.close()
 })
 
+test('says that the centre cannot store readings, and no longer when it can', async () => {
+  const page = await open('/', 390, 844)
+  await page.waitForSelector(id('headline'))
+  assert.equal(await page.locator(id('centre')).count(), 0)
+  let healthy = false
+  await page.route('**/api/v1/health', async (route) => {
+    const answer = await (await route.fetch()).json()
+    await route.fulfill({ json: { ...answer, storage: { ...answer.storage, healthy } } })
+  })
+  const told = page.locator(id('centre'))
+  await told.waitFor()
+  assert.match(await told.innerText(), /中心暂时无法存储读数/)
+  const width = await page.evaluate(() => document.documentElement.scrollWidth)
+  assert.ok(width <= 390, `${width} px wide`)
+  await shot(page, 'centre-390')
+  healthy = true
+  await told.waitFor({ state: 'detached' })
+  assert.deepEqual(page.faults, [])
+  await page.close()
+})
+
 test('is usable on a phone without scrolling sideways', async () => {
   for (const [path, name] of [['/', 'city'], ['/n/dangzhai', 'town'], [`/b/${BASE}`, 'base']]) {
     const page = await open(path, 390, 844)

@@ -82,7 +82,7 @@ pub struct Board {
     pub counts: Counts,
     /// What keeps the readings.
     pub engine: &'static str,
-    /// The last commit.
+    /// The last commit of readings.
     pub committed_at: Option<Timestamp>,
     /// False while the store refuses.
     pub storage_healthy: bool,
@@ -182,6 +182,9 @@ impl Board {
     /// Rows are durable. Returns the gateways that they came from.
     pub fn observe(&mut self, effects: &[Effect], now: Timestamp) -> HashSet<GatewayId> {
         let mut heard = HashSet::new();
+        if effects.iter().any(|effect| rows_of(effect).is_some()) {
+            self.committed_at = Some(now);
+        }
         for row in effects.iter().filter_map(rows_of).flatten() {
             self.supervision.observe(row, now);
             self.readings += 1;
@@ -191,7 +194,6 @@ impl Board {
                 heard.insert(point.entry.id.gateway.clone());
             }
         }
-        self.committed_at = Some(now);
         heard
     }
 

@@ -1,3 +1,4 @@
+import { troubleOf } from "../src/state/centre.ts";
 import { describe, expect, test } from "vitest";
 import type { Alert, Incident, Rollup, Window } from "../src/api/view.ts";
 import { marked, scale, spanLabel } from "../src/chart/options.ts";
@@ -209,4 +210,16 @@ test("a long run of corrected windows is marked evenly, up to its end", () => {
   expect([shown[0], shown[1], shown.at(-1), shown.length]).toEqual([10, 13, 149, 48]);
   expect(marked(windows.slice(0, 13)).length).toBe(3);
   expect(marked(windows.slice(0, 5))).toEqual([]);
+});
+
+test("what keeps the centre from storing readings is told, the store first", () => {
+  const health = (healthy: boolean, up: boolean) => ({
+    status: "",
+    storage: { healthy, committed_at: "2026-11-22T14:11:22+08:00" },
+    broker: { up, since: "2026-11-22T14:00:50+08:00" },
+  });
+  expect(troubleOf(health(true, true))).toBeUndefined();
+  expect(troubleOf(health(false, true))).toEqual({ what: "storage", since: "2026-11-22T14:11:22+08:00" });
+  expect(troubleOf(health(true, false))).toEqual({ what: "broker", since: "2026-11-22T14:00:50+08:00" });
+  expect(troubleOf(health(false, false))?.what).toBe("storage");
 });

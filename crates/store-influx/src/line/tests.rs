@@ -107,6 +107,32 @@ fn the_reader_of_these_tests_agrees_with_the_corpus() {
         (r"cpu,regions=\\ east value=1.0", Some(("regions", r"\ east")), Some(("value", "1.0"))),
         (r"cpu,host=two\\\ words value=42", Some(("host", r"two\\ words")), Some(("value", "42"))),
         (r#"cpu value="test\\" 1000000000"#, None, Some(("value", r#""test\""#))),
+        (r"cpu,regions=east\ west value=1.0", Some((r"regions", r"east west")), Some(("value", "1.0"))),
+        (r"cpu,tag0=v\ 0 value=1", Some((r"tag0", r"v 0")), Some(("value", "1"))),
+        (r"cpu,region\,zone=east value=1.0", Some((r"region,zone", r"east")), Some(("value", "1.0"))),
+        (r"cpu,host=two\ words value=42", Some((r"host", r"two words")), Some(("value", "42"))),
+        (r"cpu\ load,region=east value=1.0", Some((r"region", r"east")), Some(("value", "1.0"))),
+        (r"cpu,regions=eas\\ t value=1.0", Some((r"regions", r"eas\ t")), Some(("value", "1.0"))),
+        (r"cpu,ta\ g0=\, value=1", Some((r"ta g0", r",")), Some(("value", "1"))),
+        (r"cpu,tag0=\, value=1", Some((r"tag0", r",")), Some(("value", "1"))),
+        (r"cpu,region\ zone=east value=1.0", Some((r"region zone", r"east")), Some(("value", "1.0"))),
+        (r"cpu,tag0=\,1 value=1", Some((r"tag0", r",1")), Some(("value", "1"))),
+        (r"cpu,regions=east\,west value=1.0", Some((r"regions", r"east,west")), Some(("value", "1.0"))),
+        (
+            r"cpu=load,equals\=foo=tag\=value value=1i",
+            Some((r"equals=foo", r"tag=value")),
+            Some(("value", "1i")),
+        ),
+        (r"cpu,regions=east\\  value=1.0", Some((r"regions", r"east\ ")), Some(("value", "1.0"))),
+        (r"cpu,reg\\=ion=east value=1.0", Some((r"reg\=ion", r"east")), Some(("value", "1.0"))),
+        (r"cpu,regions=\\,\,\=east value=1.0", Some((r"regions", r"\,,=east")), Some(("value", "1.0"))),
+        (r"cpu,\ =east value=1.0", Some((r" ", r"east")), Some(("value", "1.0"))),
+        (r"cpu\,main,regions=east value=1.0", Some((r"regions", r"east")), Some(("value", "1.0"))),
+        ("m v=\"\u{1}\"", None, Some(("v", "\"\u{1}\""))),
+        ("m,\u{1}=a v=1", None, None),
+        ("m \u{1}=1", None, None),
+        ("m v=1\r\n", None, Some(("v", "1"))),
+        ("d \"=f\r", None, Some(("\"", "f"))),
         ("m,t=\u{1} v=1", None, None),
         ("\tm v=1", None, None),
         ("m\u{1} v=1", None, None),
@@ -125,6 +151,29 @@ fn the_reader_of_these_tests_agrees_with_the_corpus() {
         assert_eq!(found.tags, tag.into_iter().map(|(k, v)| pair(k, v)).collect::<Vec<_>>(), "{line:?}");
         assert_eq!(found.fields, field.into_iter().map(|(k, v)| pair(k, v)).collect::<Vec<_>>(), "{line:?}");
     }
+}
+
+#[test]
+fn tag_values_are_written_as_in_the_corpus() {
+    for (value, written) in [
+        (r#""serverA""#, r#""serverA""#),
+        (r"\,,=east", r"\\,\,\=east"),
+        (r"tag=value", r"tag\=value"),
+        (r#""a"#, r#""a"#),
+        (r"east,west", r"east\,west"),
+        (r"eas\t", r"eas\t"),
+        (r"east west", r"east\ west"),
+        (r"value=foo", r"value\=foo"),
+        (r"east\ ", r"east\\ "),
+        (r"\ east", r"\\ east"),
+        (r"eas\ t", r"eas\\ t"),
+    ] {
+        let mut out = String::new();
+        put_tag(&mut out, "gateway", value).unwrap();
+        assert_eq!(out, written, "{value}");
+    }
+    // An empty tag value is an error there; here the tag is left out.
+    assert_eq!(heading(&Tags::default()).as_deref(), Ok("reading"));
 }
 
 #[test]

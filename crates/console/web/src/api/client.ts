@@ -1,6 +1,6 @@
 // One function per question the console asks.
 
-import type { Aggregates, Alert, BasePage, Command, Correct, Correction, Incident, Latest, LedgerEntry, NewCommand, Node, Output, Point, Problem, Rollup, Rule } from "./view";
+import type { Aggregates, Alert, BasePage, Command, Correct, Correction, Health, Incident, Latest, LedgerEntry, NewCommand, Node, Output, Point, Problem, Rollup, Rule } from "./view";
 
 const ROOT = "/api/v1";
 const TIMEOUT_MS = 15_000;
@@ -30,6 +30,7 @@ const segment = encodeURIComponent;
 /** A point id is three path segments. */
 const pointPath = (id: string) => id.split("/").map(segment).join("/");
 
+export const health = () => ask<Health>("/health");
 export const tree = () => ask<{ items: Node[] }>("/tree");
 export const rollups = (scope: string, depth: number) => ask<Snapshot<Rollup>>(`/rollups?${query({ scope, depth })}`);
 export const base = (id: string) => ask<BasePage>(`/bases/${segment(id)}`);

@@ -230,3 +230,6 @@ export interface Alert {
 }
 
 export interface Problem { type: string; title: string; status: number; detail: string; suggested_window?: string }
+
+/** How the centre itself fares. */
+export interface Health { status: string; storage: { healthy: boolean; committed_at: string | null }; broker: { up: boolean; since: string | null } }

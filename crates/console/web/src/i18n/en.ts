@@ -103,6 +103,10 @@ export const en: Record<Key, string> = {
   "ack.cancel": "Cancel",
   "ack.failed": "Not sent: {why}. Please try again.",
 
+  "centre.storage": "The centre cannot store readings for now. Gateways keep theirs and send them when it can.",
+  "centre.stored": "Last stored at {time}.",
+  "centre.broker": "The centre hears no gateway: its link to the message broker is down.",
+  "centre.since": "Since {time}.",
   "live.live": "Live · {age}",
   "live.connecting": "Connecting…",
   "live.behind": "Reconnecting · showing {time}",

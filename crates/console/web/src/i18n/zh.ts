@@ -101,6 +101,10 @@ export const zh = {
   "ack.cancel": "取消",
   "ack.failed": "没有提交成功：{why}。请再试一次。",
 
+  "centre.storage": "中心暂时无法存储读数。网关会保留读数，恢复后自动补传。",
+  "centre.stored": "最后一次存储：{time}。",
+  "centre.broker": "中心收不到网关的消息：与消息服务器的连接已断开。",
+  "centre.since": "自 {time} 起。",
   "live.live": "实时 · {age}",
   "live.connecting": "正在连接……",
   "live.behind": "重连中 · 显示 {time} 的数据",
