@@ -24,11 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "sitian-ingestor",
-    version,
-    about = "Stores every reading once, raises alerts, serves the console"
-)]
+#[command(version, about = "Stores every reading once, raises alerts, serves the console")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -77,22 +77,31 @@ impl DatabaseError {
         let why = words(error);
         let Some(state) = error.code() else {
             // Without words from the server it is the connection, or the driver's opinion of what we asked for.
-            return match error.is_closed() || is_io(error) {
-                true => Self::Away { place, why },
-                false => Self::Wrong(why),
-            };
+            if error.is_closed() || is_io(error) {
+                return Self::Away { place, why };
+            }
+            if is_login(error) {
+                return Self::Refused { place, why, remedy: LOGIN };
+            }
+            return Self::Wrong(why);
         };
         let remedy = match state.code() {
             code if later(code) => return Self::Away { place, why },
-            code if code.starts_with("28") => {
-                "check registry.url, registry.password_file and the server's pg_hba.conf"
-            }
+            code if code.starts_with("28") => LOGIN,
             "3D000" => "create the database, or name another one in registry.url",
             "42501" => "let the role own the database: ALTER DATABASE … OWNER TO …",
             _ => return Self::Wrong(why),
         };
         Self::Refused { place, why, remedy }
     }
+}
+
+const LOGIN: &str = "check registry.url, registry.password_file and the server's pg_hba.conf";
+
+/// True if the server asked for a password, or for another kind of proof, and there is none.
+fn is_login(error: &postgres::Error) -> bool {
+    let text = error.to_string();
+    text.contains("configuration") || text.contains("authentication")
 }
 
 /// True if the same may succeed later: connection trouble, a server that starts or stops, no room, locks, a standby.

@@ -186,6 +186,35 @@ fn an_operator_is_told_what_to_mend() {
 }
 
 #[test]
+fn a_password_opens_the_database_and_is_never_shown() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database("one");
+    server.sql("postgres", "ALTER ROLE sitian PASSWORD 'geheim'");
+    let rules = "local all postgres trust\nlocal all all scram-sha-256\n";
+    std::fs::write(server.sql("postgres", "SHOW hba_file"), rules).expect("is ours to write");
+    server.sql("postgres", "SELECT pg_reload_conf()");
+    let asked = |password| {
+        let access = Access::new(&url, password).expect("an address");
+        Database::open(&access).map(drop).map_err(|error| error.to_string())
+    };
+    // The server takes up its new rules in a while.
+    let begin = std::time::Instant::now();
+    while asked(None).is_ok() {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "it never asks");
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(asked(Some("geheim")), Ok(()));
+    for (password, words) in [
+        (Some("geheimnis"), &["password authentication failed", "registry.password_file"][..]),
+        (None, &["registry.password_file"]),
+    ] {
+        let said = asked(password).expect_err("is refused");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        assert!(!said.contains("geheim"), "{said}");
+    }
+}
+
+#[test]
 fn several_processes_that_start_at_once_make_one_schema() {
     let Some(server) = Postgres::start() else { return };
     let url = server.database("one");

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use sitian_tests_system::counted::{Layout, WORDS};
 use sitian_tests_system::postgres::Postgres;
+use sitian_tests_system::program::{free_port, ours};
 use sitian_tests_system::tally::{Fault, Harm, night, times};
 use sitian_tests_system::{Counted, Ingestor, Victoria, get, post, wait_for};
 
@@ -101,6 +102,52 @@ fn a_database_that_is_away_in_mid_ingest_costs_nothing_and_people_are_told() {
     is(&network, "ok");
     network.progress(20);
     judge(&network, &fault, &format!("1 time, {away_s} s"), "the API said degraded meanwhile");
+}
+
+/// The operator's commands find the registry where it is, and another machine is told who keeps it.
+#[test]
+fn commands_and_other_machines_are_told_where_the_registry_is() {
+    let fault = Fault {
+        number: "F38",
+        title: "second ingestor on one registry",
+        injected: "a start on another machine",
+    };
+    let Some(parts) = Parts::start(&fault) else { return };
+    let mut network = parts.network();
+    network.progress(5);
+    let engine = parts.engine.settings();
+    let run = |words: &[&str], member: &str| {
+        let mut command = ours("sitian-ingestor");
+        command.args(words);
+        let own = network.folder.path().join("other/centre.db").display().to_string();
+        let more = [
+            format!("storage.path={own}"),
+            "registry.kind=postgresql".to_owned(),
+            format!("registry.url={}", parts.url),
+            format!("registry.member={member}"),
+            format!("http.listen=127.0.0.1:{}", free_port()),
+            format!("broker.listen=127.0.0.1:{}", free_port()),
+        ];
+        for setting in engine.iter().chain(&more) {
+            command.args(["--set", setting]);
+        }
+        let output = command.output().expect("runs");
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), said)
+    };
+    let check = |words: &[&str], fine: bool, word: &str| {
+        let (succeeded, said) = run(words, "other-machine");
+        assert!(succeeded == fine && said.contains(word), "{words:?}: {said}");
+    };
+    check(&["run"], false, "stop that process, or wait until its lease has run out");
+    check(&["quarantine", "list"], true, "0 waiting");
+    check(&["export"], true, "true-1/count");
+    check(&["verify"], false, "pg_amcheck");
+    network.progress(5);
+    let harm = network.judge().wait_for_all(120).harm;
+    fault.came_to("1 start", harm, "refused with who keeps it; the first one goes on");
+    assert_eq!(harm, Harm::default());
 }
 
 #[test]
