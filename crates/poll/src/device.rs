@@ -20,7 +20,7 @@ pub(crate) struct Device {
     pub(crate) probe_at: u64,
     /// The device needs silence until then.
     ready_at: u64,
-    /// Until then a late reply may come; only the request that it would answer is allowed.
+    /// Until then a late reply may come; only repeats of the request that it would answer are allowed.
     hold: Option<(u64, Request)>,
     /// Replies that may still come.
     outstanding: u32,
@@ -69,9 +69,12 @@ impl Device {
         self.prepare_until = now + u64::from(delay_ms);
     }
 
-    /// When this may be asked.
-    pub(crate) fn ready_at(&self, ask: &Ask) -> u64 {
-        self.ready_for_writing_at(ask).max(self.prepare_until)
+    /// When a poll may ask this. `alone`: nothing else is ever asked of this unit, so that a late reply can do no harm.
+    /// Otherwise even the same request waits: its own answer would be late in turn, round after round.
+    pub(crate) fn ready_at(&self, ask: &Ask, alone: impl Fn() -> bool) -> u64 {
+        let held = self.hold.filter(|(until, _)| *until > self.ready_at).filter(|_| !alone());
+        let held = held.map_or(0, |(until, _)| until);
+        self.ready_for_writing_at(ask).max(self.prepare_until).max(held)
     }
 
     /// The same for a write and for reading it back, which need no measurement to be ready.
@@ -93,10 +96,10 @@ impl Device {
     }
 
     /// Something was sent. `fresh`: it is the first attempt of a read.
-    pub(crate) fn sent(&mut self, fresh: bool) {
+    pub(crate) fn sent(&mut self, fresh: bool, now: u64) {
         self.stats.polls += 1;
-        if fresh {
-            // The hold-off is over, or it is the same request: whatever was outstanding can do no harm.
+        // While a hold-off lasts, the same request changes nothing: what was outstanding may still come.
+        if fresh && self.hold.is_none_or(|(until, _)| now >= until) {
             self.outstanding = 0;
         }
     }

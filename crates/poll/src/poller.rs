@@ -285,7 +285,7 @@ impl Poller {
         if let Owner::Task(task, _) = flight.owner {
             self.tasks[task].served = self.turn;
         }
-        self.devices[flight.device].sent(flight.attempt == 0 && matches!(flight.ask, Ask::Read(_)));
+        self.devices[flight.device].sent(flight.attempt == 0 && matches!(flight.ask, Ask::Read(_)), self.now);
         flight.sent_at = self.now;
         self.out.push(match flight.ask.clone() {
             Ask::Read(request) => Command::Send(request, flight.device),

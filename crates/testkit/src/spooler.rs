@@ -214,9 +214,20 @@ impl Spooler {
         let disk = self.spool.disk_mut();
         disk.faults.power_off_at = Some(disk.calls + calls);
         match ask {
-            Ask::Accept(records) => self.accept(records, ether),
+            Ask::Accept(records) => {
+                self.accept(records, ether);
+                self.note_last_accepted();
+            }
             Ask::Release { epoch, committed } => self.spool.release(*epoch, *committed),
             Ask::Seal | Ask::Relabel(_) | Ask::Read { .. } | Ask::Manifest(_) => {}
+        }
+    }
+
+    /// What was accepted in the moment of the cut was on the card too: the next process is compared with it.
+    fn note_last_accepted(&mut self) {
+        let live = self.spool.held().into_iter().find(|held| held.epoch == self.spool.live());
+        if let Some(held) = live.filter(|_| self.healthy) {
+            self.before.entry(held.epoch).or_insert(held).end = held.end;
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a bus does next.
 
 use super::{Poller, Step};
+use crate::slot::Task;
 use crate::{Ask, Request, Values, WriteRequest};
 
 /// Lower is better: not proven since silence used up its budget, priority from the top, turn of the last service, number.
@@ -59,7 +60,19 @@ impl Poller {
     }
 
     pub(super) fn ready_at(&self, number: usize, ask: &Ask) -> u64 {
-        self.devices[self.tasks[number].device].ready_at(ask)
+        let device = self.tasks[number].device;
+        self.devices[device].ready_at(ask, || self.is_alone(number))
+    }
+
+    /// True if this task's only block is all that its unit is ever asked for.
+    fn is_alone(&self, number: usize) -> bool {
+        let plan = |task: &Task| &self.plan.devices[task.device];
+        let task = &self.tasks[number];
+        let of_unit = self.tasks.iter().filter(|other| plan(other).unit == plan(task).unit).count();
+        of_unit == 1
+            && task.round.blocks.len() == 1
+            && plan(task).profile.pre_read.is_empty()
+            && self.writings.next().next().is_none()
     }
 
     pub(super) fn write_ready_at(&self, device: usize, at: u64, ask: &Ask) -> u64 {

@@ -195,6 +195,28 @@ fn a_late_reply_that_was_seen_ends_the_hold_off() {
 }
 
 #[test]
+fn the_same_request_in_the_next_round_does_not_make_outstanding_replies_forgotten() {
+    let jxct = profile("jxct-soil-npk");
+    let mut soil = device(1, &jxct, 500);
+    soil.points.truncate(4);
+    let mut poller = Poller::new(bus(vec![soil]), 0);
+    assert_eq!(drain(&mut poller), [ask(1, Holding, 6, 1)]);
+    // First the late reply to the first attempt comes, while the repeat is awaited; the reply to the repeat is due.
+    poller.handle_answer(Err(Failure::Timeout), 200);
+    poller.handle_timeout(210);
+    poller.handle_answer(words(&[700]), 250);
+    drain(&mut poller);
+    // Whatever is asked from now until 1250 may be answered by it: the next answer would be taken for that of the last.
+    while let Some(at) = poller.poll_timeout().filter(|at| *at < 1_250) {
+        poller.handle_timeout(at);
+        let sent = drain(&mut poller).into_iter().filter(|command| matches!(command, Command::Send(..)));
+        assert_eq!(sent.collect::<Vec<_>>(), [], "at {at}");
+    }
+    poller.handle_timeout(1_250);
+    assert_eq!(drain(&mut poller), [ask(1, Holding, 6, 1)]);
+}
+
+#[test]
 fn an_exception_costs_its_block_only_and_a_mute_block_is_left_out_for_a_while() {
     let jxct = profile("jxct-soil-npk");
     let mut poller = Poller::new(BusPlan { hold_off: false, ..bus(vec![device(1, &jxct, 1_000)]) }, 0);
