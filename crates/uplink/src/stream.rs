@@ -21,8 +21,8 @@ struct Sent {
 pub(crate) enum Author {
     /// This gateway's, as far as anybody can tell.
     Own,
-    /// Another writer's.
-    Other,
+    /// Another writer's. With this gateway's own chain at the same place, if it has one there.
+    Other(Option<u32>),
     /// The spool must say what the chain is there.
     Unknown,
 }
@@ -125,12 +125,12 @@ impl Stream {
         let sent_end = self.next.max(self.round_trip_from);
         if committed > self.held.end.max(sent_end) {
             // A card may have lost what an earlier process had sent.
-            return if self.own { Author::Other } else { Author::Own };
+            return if self.own { Author::Other(None) } else { Author::Own };
         }
         let Some(chain) = chain else { return Author::Own };
         match self.sent.iter().find(|sent| sent.end == committed) {
             Some(sent) if sent.chain == chain => Author::Own,
-            Some(_) => Author::Other,
+            Some(sent) => Author::Other(Some(sent.chain)),
             None => Author::Unknown,
         }
     }

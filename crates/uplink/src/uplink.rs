@@ -193,7 +193,10 @@ impl Uplink {
         if ack.committed > stream.held.acked {
             match stream.author(ack.committed, ack.chain) {
                 Author::Own => self.obey(at, ack),
-                Author::Other => self.fork(at),
+                Author::Other(chain) => {
+                    self.tell_fork(at, ack.committed, chain);
+                    self.fork(at);
+                }
                 Author::Unknown => stream.doubt = Some(*ack),
             }
         } else {
@@ -213,6 +216,7 @@ impl Uplink {
         let Some(ack) = stream.doubt.take_if(|ack| ack.committed == read.first) else { return };
         // What begins with a gap has no chain before it.
         if read.entries.is_empty() && ack.chain.is_some_and(|chain| chain != read.chain) {
+            self.tell_fork(at, read.first, Some(read.chain));
             self.fork(at);
         } else {
             self.obey(at, &ack);
@@ -434,6 +438,14 @@ impl Uplink {
             }
         }
         self.commands.push_back(Command::Release { epoch: stream.held.epoch, committed });
+    }
+
+    /// The centre may not have looked at what differs, and nobody sends it again: a probe says that there are two histories.
+    fn tell_fork(&mut self, at: usize, first: Seq, chain: Option<u32>) {
+        if let Some(chain) = chain.filter(|_| self.up) {
+            let epoch = self.streams[at].held.epoch;
+            self.publish(at, Read { epoch, first, entries: Vec::new(), chain });
+        }
     }
 
     fn fork(&mut self, at: usize) {
