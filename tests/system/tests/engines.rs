@@ -1,9 +1,12 @@
 //! The readings are in an engine that others run, and that engine is killed, kept away, frozen. The truth must come out all
 //! the same, and people must be told meanwhile.
 
+use std::time::Duration;
+
 use sitian_tests_system::counted::Layout;
+use sitian_tests_system::rig::Plan;
 use sitian_tests_system::tally::{Fault, Harm, night, times};
-use sitian_tests_system::{Counted, Victoria, get, wait_for};
+use sitian_tests_system::{Counted, Rig, Victoria, get, wait_for};
 
 fn network(engine: &Victoria) -> Counted {
     let settings = engine.settings();
@@ -67,4 +70,29 @@ fn an_engine_and_a_centre_that_are_killed_in_turn_cost_nothing() {
         injected: "kill -9 every 1 to 3 s",
     };
     judge(&network, fault, &format!("{kills} kills"), "rows first, then the watermark");
+}
+
+#[test]
+fn a_gateway_that_stalls_loses_no_reading_although_an_engine_keeps_one_of_a_point_at_a_moment() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let engine = Victoria::start(folder.path());
+    let mut rig = Rig::start(folder, &Plan { ingestor: engine.settings().to_vec(), ..Plan::default() });
+    rig.accepts(10);
+    let stalls = times(20, 1_000) as u64;
+    for n in 0..stalls {
+        rig.gateway.program.signal("STOP");
+        // Longer than a poll and shorter than two, or three: a late answer and the word about a missed poll come together.
+        std::thread::sleep(Duration::from_millis(120 + n * 37 % 200));
+        rig.gateway.program.signal("CONT");
+        rig.accepts(3);
+    }
+    let (verdict, _) = rig.settle(60);
+    let fault = Fault {
+        number: "F37",
+        title: "gateway stalls while the readings are in an engine",
+        injected: "SIGSTOP for 120 to 320 ms, polls every 100 ms",
+    };
+    let note = format!("{} readings, {} of them of missed polls", verdict.readings, verdict.silent);
+    fault.came_to(format!("{stalls} stalls"), verdict.harm, note);
+    assert_eq!(verdict.harm, Harm::default());
 }
