@@ -26,12 +26,13 @@ fn a_kill_at_every_system_call_of_the_gateway_loses_nothing_accepted() {
     if let Err(why) = works() {
         return fault.skipped(why);
     }
-    let mut rig = start();
-    rig.accepts(2);
-    let mut processes = 0;
+    let (mut processes, mut kills, mut accepted) = (0, 0, 0);
     let calls =
         [("fdatasync", 10), ("pwrite64", 10), ("fsync", 4), ("unlink", 3), ("openat", 20), ("write", 20)];
     for (call, most) in calls.into_iter().chain([("pread64", 12), ("getdents64", 3)]) {
+        // The centre takes 256 starts of one gateway at once: each call is met in the life of another.
+        let mut rig = start();
+        rig.accepts(2);
         for n in 1..=most * times(1, 10) {
             rig.restart_gateway(&[&format!("{call}:signal=KILL:when={n}")]);
             let enough =
@@ -45,15 +46,11 @@ fn a_kill_at_every_system_call_of_the_gateway_loses_nothing_accepted() {
         rig.accepts(2);
         let (verdict, stored) = rig.settle(60);
         assert_eq!((verdict.harm, verdict.skipped, stored.gaps.len()), (NONE, 0, 0), "after kills at {call}");
+        kills += injected(rig.folder.path());
+        accepted += rig.accepted.labels.len();
     }
-    let (verdict, _) = rig.settle(60);
-    let kills = injected(rig.folder.path());
-    let note = format!(
-        "{} records accepted; {} processes did not come that far",
-        rig.accepted.labels.len(),
-        processes - kills
-    );
-    fault.came_to(format!("{kills} kills"), verdict.harm, note);
+    let note = format!("{accepted} records accepted; {} processes did not come that far", processes - kills);
+    fault.came_to(format!("{kills} kills"), NONE, note);
     assert!(kills > 50, "only {kills} kills");
 }
 
