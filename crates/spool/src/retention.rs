@@ -233,13 +233,20 @@ impl<D: Disk> Spool<D> {
             }
             return gone;
         }
-        let kept: Vec<u64> = self.marked().chain(self.current).collect();
-        let removable = || self.segments.iter().filter(|(n, _)| !kept.contains(n));
+        let marked: Vec<u64> = self.marked().chain(self.current).collect();
+        let open = self.current.filter(|number| self.segments.get(number).is_some_and(|s| s.opens_whole));
+        // What carries the marks goes last, and only if the segment being written carries them too.
+        let number = self.least_needed(&marked).or_else(|| self.least_needed(&[open?]));
+        let Some(number) = number else { return false };
+        let acked = self.segments.get(&number).is_some_and(|segment| self.is_acked(segment));
+        if acked { self.remove_acked(number) } else { self.evict(number) }
+    }
+
+    /// The oldest segment beside these that is acknowledged, else the oldest that is told as a gap, else the oldest.
+    fn least_needed(&self, beside: &[u64]) -> Option<u64> {
+        let removable = || self.segments.iter().filter(|(n, _)| !beside.contains(n));
         let first = |may: &dyn Fn(&Segment) -> bool| removable().find(|(_, s)| may(s)).map(|(n, _)| *n);
-        if let Some(number) = first(&|s| self.is_acked(s)) {
-            return self.remove_acked(number);
-        }
-        first(&|s| self.is_told(s)).or(first(&|_| true)).is_some_and(|number| self.evict(number))
+        first(&|s| self.is_acked(s)).or_else(|| first(&|s| self.is_told(s))).or_else(|| first(&|_| true))
     }
 
     /// True if a gap that is noted durably stands for all that is unacknowledged in this segment: a power cut has brought

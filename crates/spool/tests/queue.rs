@@ -587,3 +587,21 @@ fn nothing_is_evicted_whose_gap_cannot_be_noted_durably() {
         disk = disk.power_cut(&mut fastrand::Rng::with_seed(1));
     }
 }
+
+#[test]
+fn a_card_with_room_for_two_segments_accepts_in_every_process() {
+    let mut disk = MemoryDisk::default();
+    disk.faults = Faults { capacity: Some(2 * 8 * 1024), ..Faults::default() };
+    let processes = 2..12;
+    for process in processes.clone() {
+        let mut spool = Spool::open(disk, small(), epoch(process)).0;
+        append(&mut spool, 0);
+        spool.commit().unwrap_or_else(|fault| panic!("process {process} accepts nothing: {fault}"));
+        disk = spool.into_disk();
+    }
+    let mut spool = Spool::open(disk, small(), epoch(12)).0;
+    for process in processes {
+        let entries = drain(&mut spool, epoch(process), 0);
+        assert_eq!(end(&entries, 0), 1, "{process} was lost without a word");
+    }
+}
