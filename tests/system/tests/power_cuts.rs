@@ -134,7 +134,7 @@ fn a_power_cut_at_a_sync_of_the_centre_loses_nothing_acknowledged() {
     let fault = Fault {
         number: "F3",
         title: "power cut on a real ext4: at a sync of the centre's store",
-        injected: "strace: the n-th fsync kills the ingestor, or each takes 0.2 s more and the cut comes with an ack; EXT4_IOC_SHUTDOWN, remount",
+        injected: "strace: the n-th fsync kills the ingestor, or each takes 0.3 s more and the cut comes with an ack; EXT4_IOC_SHUTDOWN, remount",
     };
     let (mut card, folder) = match (Card::ext4(192), strace::works()) {
         (Ok(card), Ok(())) => (card, tempfile::tempdir().expect("a temporary folder")),
@@ -152,7 +152,7 @@ fn a_power_cut_at_a_sync_of_the_centre_loses_nothing_acknowledged() {
             wait_for("the centre reaching the sync", 60, || rig.ingestor.program.is_over().then_some(()));
             card.cut_alone();
         } else {
-            rig.ingestor.begin_under(&strace_words(&rig, "fsync:delay_enter=200000"));
+            rig.ingestor.begin_under(&strace_words(&rig, "fsync:delay_enter=300000"));
             wait_for("an ack", 60, || (rig.acknowledged() > acknowledged).then_some(()));
             card.cut(rig.ingestor.program.id());
             rig.ingestor.program.kill();
