@@ -1,5 +1,7 @@
 //! The machine: events in, commands out.
 
+mod fork;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use sitian_model::{Ack, Action, Batch, Clock, Entry, Epoch, Held, Lane, Mutant, Seq, SpoolState};
@@ -208,20 +210,6 @@ impl Uplink {
         }
         self.update_behind();
         self.pump();
-    }
-
-    /// The spool has said what this gateway's chain is where a doubtful ack has its own.
-    fn settle_doubt(&mut self, at: usize, read: &Read) {
-        let stream = &mut self.streams[at];
-        let Some(ack) = stream.doubt.take_if(|ack| ack.committed == read.first) else { return };
-        // What begins with a gap has no chain before it.
-        if read.entries.is_empty() && ack.chain.is_some_and(|chain| chain != read.chain) {
-            self.tell_fork(at, read.first, Some(read.chain));
-            self.fork(at);
-        } else {
-            self.obey(at, &ack);
-        }
-        self.update_behind();
     }
 
     /// Does what an ack says that speaks of this gateway's own readings.
@@ -438,23 +426,6 @@ impl Uplink {
             }
         }
         self.commands.push_back(Command::Release { epoch: stream.held.epoch, committed });
-    }
-
-    /// The centre may not have looked at what differs, and nobody sends it again: a probe says that there are two histories.
-    fn tell_fork(&mut self, at: usize, first: Seq, chain: Option<u32>) {
-        if let Some(chain) = chain.filter(|_| self.up) {
-            let epoch = self.streams[at].held.epoch;
-            self.publish(at, Read { epoch, first, entries: Vec::new(), chain });
-        }
-    }
-
-    fn fork(&mut self, at: usize) {
-        let stream = &mut self.streams[at];
-        if !stream.forked {
-            stream.forked = true;
-            stream.restart();
-            self.commands.push_back(Command::Relabel(stream.held.epoch));
-        }
     }
 
     /// Several batches under way may each be answered with the same wish.
