@@ -590,8 +590,8 @@ fn nothing_is_evicted_whose_gap_cannot_be_noted_durably() {
 
 #[test]
 fn a_card_with_room_for_two_segments_accepts_in_every_process() {
-    let mut disk = MemoryDisk::default();
-    disk.faults = Faults { capacity: Some(2 * 8 * 1024), ..Faults::default() };
+    let faults = Faults { capacity: Some(2 * 8 * 1024), ..Faults::default() };
+    let mut disk = MemoryDisk { faults, ..MemoryDisk::default() };
     let processes = 2..12;
     for process in processes.clone() {
         let mut spool = Spool::open(disk, small(), epoch(process)).0;
