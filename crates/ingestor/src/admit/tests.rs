@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sitian_alert::{Episode, Phase, Subject, Vocabulary};
 use sitian_api::{Presenter, Zone};
-use sitian_ingest::{Form, Quarantined};
+use sitian_ingest::{Form, Limits, Quarantined};
 use sitian_model::{
     Batch, DeviceId, DeviceInfo, Entry, Epoch, Held, Manifest, PointInfo, PointKey, Quality, Reading, Record,
     Row, SpoolState,
