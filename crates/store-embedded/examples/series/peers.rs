@@ -96,8 +96,8 @@ fn rows(folder: &Path, series: u32, each: u64) -> Outcome<Figures> {
         bytes_per_reading: std::fs::metadata(&path)?.len() as f64 / readings,
         latest,
         hourly,
-        peak_bytes: 0,
-        note: "every batch synced; memory not told apart from this program's",
+        peak_bytes: None,
+        note: "every batch synced; memory is part of this program's",
     })
 }
 

@@ -11,7 +11,8 @@ pub struct Figures {
     pub bytes_per_reading: f64,
     pub latest: Duration,
     pub hourly: Duration,
-    pub peak_bytes: u64,
+    /// None if it cannot be told.
+    pub peak_bytes: Option<u64>,
     pub note: &'static str,
 }
 
@@ -24,14 +25,16 @@ impl Figures {
     }
 
     pub fn print(&self) {
+        let peak =
+            self.peak_bytes.map_or_else(|| "not told".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
         println!(
-            "{:<22} {:>14.0} {:>10.2} {:>11.1} ms {:>13.1} ms {:>6} MiB  {}",
+            "{:<22} {:>14.0} {:>10.2} {:>11.1} ms {:>13.1} ms {:>10}  {}",
             self.name,
             self.ingest_per_s,
             self.bytes_per_reading,
             self.latest.as_secs_f64() * 1e3,
             self.hourly.as_secs_f64() * 1e3,
-            self.peak_bytes >> 20,
+            peak,
             self.note
         );
     }
@@ -64,9 +67,9 @@ pub fn bytes_below(folder: &Path) -> u64 {
 }
 
 /// The most memory a process has held so far (`VmHWM`), in bytes; of this one if there is no number.
-pub fn peak_bytes(pid: Option<u32>) -> u64 {
+pub fn peak_bytes(pid: Option<u32>) -> Option<u64> {
     let of = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
     let status = std::fs::read_to_string(format!("/proc/{of}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+    line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).map(|kb| kb << 10)
 }
