@@ -18,6 +18,9 @@ pub(crate) trait Dialect: Debug + Send + Sync {
     /// The moments that it can be asked about, by this clock.
     fn answers(&self, now_ms: i64) -> Range<i64>;
 
+    /// Moments about which it tells its rows, and answers nothing else.
+    fn blind(&self) -> Range<i64>;
+
     /// Returns when everything that was written before is on the engine's disk.
     fn settle(&self) -> Result<(), EngineError>;
 

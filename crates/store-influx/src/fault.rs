@@ -22,6 +22,14 @@ pub enum EngineError {
         /// Its words.
         text: String,
     },
+    /// It has more to say than is listened to: ask it about less.
+    #[error("read what the engine at {url} says: it is longer than {bytes_max} bytes")]
+    TooLong {
+        /// Where.
+        url: String,
+        /// So much is listened to.
+        bytes_max: u64,
+    },
     /// It will never do this as it is set up.
     #[error("use the engine at {url}: {what}; {remedy}")]
     Unfit {

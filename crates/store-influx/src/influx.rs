@@ -206,6 +206,10 @@ impl Dialect for Influx {
         MOMENTS
     }
 
+    fn blind(&self) -> Range<i64> {
+        MOMENTS.start..MOMENTS.start
+    }
+
     fn settle(&self) -> Result<(), EngineError> {
         Ok(())
     }

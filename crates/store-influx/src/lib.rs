@@ -2,7 +2,7 @@
 //! query API. Registry, alerts and watermarks stay in the embedded store.
 //!
 //! ```text
-//!  append(rows) ─► engine ─► names ─► line ─► write ── gzip, 5,000 lines ──► POST /api/v2/write
+//!  append(rows) ─► engine ─► names ─► line ─► write ── gzip, 5,000 lines or 4 MiB ──► POST /api/v2/write
 //!                  too old?  tags     text    retry, halve what is refused ─► Refused(row)
 //!
 //!  latest, range, walk, aggregate ─► reader ── ends, fields, newest, windows ─► dialect ┬ victoria  /api/v1/export, /api/v1/query …
@@ -27,7 +27,8 @@
 //! | Tag | Says | |
 //! |---|---|---|
 //! | `gateway`, `device`, `point` | the ids that name a point for ever | always |
-//! | `measurement`, `unit` | what is measured and in what, as the catalogue says | always |
+//! | `measurement` | what is measured, as the catalogue says | always |
+//! | `unit` | in what | unless it is a number without one |
 //! | `city`, `county`, `town`, `base` | ids of the territory, no names: renaming must not split a series | where known |
 //!
 //! | Field | Says | Kind |
@@ -44,6 +45,8 @@
 //!   query that starts afterwards, on VictoriaMetrics too, which answers 204 long before: see [`victoria`].
 //! - Writing a row again changes nothing: same series, same moment.
 //! - What a server would drop without a word is refused here, row by row.
+//! - What is taken can be read: moments that an engine takes and does not answer for are refused.
+//! - No answer is listened to beyond 8 MiB, unpacked, and no request is longer than 4 MiB and a line.
 //! - Answers are put together from whole rows only: a moment of which a field is missing is not answered yet.
 //! - No log and no error shows a token.
 //! - The room knows no MQTT and no registry, and of files only the note of a snapshot under way. Waiting for a server is all it does with time.

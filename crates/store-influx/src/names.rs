@@ -1,7 +1,7 @@
 //! What points and epochs are called in an engine that others read too: names instead of numbers, which are this
 //! installation's own and would be given anew if its registry were lost. Knows no server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sitian_model::{Epoch, EpochNo, PointNo};
@@ -84,6 +84,34 @@ impl<'a> Choice<'a> {
         Self { tags: [("gateway", gateways), ("device", devices), ("point", keys)] }
     }
 
+    /// Cuts points into parts that a question can be asked about: at most so many points, and names of at most so many bytes
+    /// as a pattern in quotes, unless a single point has longer ones.
+    pub(crate) fn parts(
+        points: &'a [(PointNo, Arc<Named>)],
+        points_max: usize,
+        bytes_max: usize,
+    ) -> Vec<&'a [(PointNo, Arc<Named>)]> {
+        let (mut parts, mut from, mut told, mut bytes) = (Vec::new(), 0, HashSet::new(), 0);
+        for (n, (_, named)) in points.iter().enumerate() {
+            let (gateway, device, point) = named.who();
+            let names = [(0, gateway), (1, device), (2, point)];
+            let length = |names: &mut dyn Iterator<Item = &(i32, &str)>| -> usize {
+                names.map(|(_, name)| quoted_pattern_bytes(name)).sum()
+            };
+            let more = length(&mut names.iter().filter(|name| !told.contains(*name)));
+            if n > from && (n - from == points_max || bytes + more > bytes_max) {
+                parts.push(&points[from..n]);
+                told.clear();
+                (from, bytes) = (n, length(&mut names.iter()));
+            } else {
+                bytes += more;
+            }
+            told.extend(names);
+        }
+        parts.extend((from < points.len()).then(|| &points[from..]));
+        parts
+    }
+
     /// A condition on each tag: `one` for a single value, `any` with a pattern (RE2) for several.
     pub(crate) fn conditions(
         &self,
@@ -108,6 +136,11 @@ fn pattern(text: &str) -> String {
         out.push(c);
     }
     out
+}
+
+/// Room that a name takes in a question, with what divides it from the next.
+fn quoted_pattern_bytes(text: &str) -> usize {
+    pattern(text).bytes().map(|byte| if matches!(byte, b'\\' | b'"') { 2 } else { 1 }).sum::<usize>() + 1
 }
 
 /// The names in force, shared by writer and readers.
@@ -165,5 +198,41 @@ impl Names {
     pub(crate) fn number(&self, mark: u64) -> EpochNo {
         let epochs = self.epochs.read().unwrap_or_else(PoisonError::into_inner);
         epochs.numbers.get(&mark).copied().unwrap_or(EpochNo(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_cut_into_parts_by_their_number_and_by_the_bytes_of_names_that_differ() {
+        let check = |gateway: &dyn Fn(u32) -> String, bytes_max: usize, expected: &[usize]| {
+            let names = Names::default();
+            for no in 0..10 {
+                let tags =
+                    Tags { gateway: gateway(no), device: "d".into(), point: "p".into(), ..Tags::default() };
+                names.point(PointNo(no), tags).unwrap();
+            }
+            let points = names.some(&(0..10).map(PointNo).collect::<Vec<_>>());
+            let parts = Choice::parts(&points, 6, bytes_max);
+            assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), expected);
+            assert_eq!(parts.concat().len(), points.len());
+        };
+        let (one, each) = (|_| "gateway".to_owned(), |no: u32| format!("gateway{no}"));
+        check(&one, 12, &[6, 4]);
+        check(&each, 1_000, &[6, 4]);
+        check(&each, 4 + 4 * 9, &[4, 4, 2]);
+        // What cannot be cut any further is asked about all the same.
+        check(&each, 1, &[1; 10]);
+        check(&|no| format!("gw.{no}"), 4 + 2 * 7, &[2; 5]);
+        assert!(Choice::parts(&[], 6, 100).is_empty());
+    }
+
+    #[test]
+    fn the_room_of_a_name_is_what_it_takes_in_a_question() {
+        for (name, bytes) in [("gw-1", 5), ("p.1", 6), ("a\"b", 5), ("司", 4), ("a\\b", 7)] {
+            assert_eq!(quoted_pattern_bytes(name), bytes, "{name}");
+        }
     }
 }

@@ -1,10 +1,20 @@
-//! The read side of an engine. Rows come slice by slice of time, so that memory does not grow with the span; the newest
-//! rows of many points are one question; windows are worked out by the engine where it can.
+//! The read side of an engine. The newest rows of many points are one question; windows are worked out by the engine where
+//! it can. Rows come slice by slice of time:
+//!
+//! ```text
+//!  less than 5,000 rows      the next slice is twice as long
+//!  none                      the engine says where they go on
+//!  more than is listened to  the rest is not read, and a sixteenth of the slice is asked for: at most five times in a scan of
+//!                            rows as dense as one a second
+//! ```
+//!
+//! So memory grows neither with the span nor with what stands in it: an answer is at most 8 MiB, unpacked.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use sitian_model::{PointNo, Row, Span};
+use sitian_model::{PointNo, Row, Span, Timestamp};
 use sitian_series::{
     AggregateQuery, Cursor, Page, RangeQuery, Series, SeriesError, Window, WindowFold, stop,
 };
@@ -16,17 +26,22 @@ use crate::names::{Choice, Named, Names};
 use crate::rows::Moments;
 
 const DAY_MS: i64 = 86_400_000;
-/// The first slice of one point, and bounds of the later ones: slices should hold some ten thousand rows.
+/// The first slice of one point, the least one of many, and the longest.
 const SLICE_MS: i64 = DAY_MS;
 const SLICE_MS_MIN: i64 = 60_000;
 const SLICE_MS_MAX: i64 = 366 * DAY_MS;
-const SLICE_ROWS: std::ops::Range<usize> = 5_000..50_000;
+/// Slices that hold fewer rows grow.
+const SLICE_ROWS: usize = 5_000;
+/// How much shorter a slice gets that held too much.
+const SHRINK: i64 = 16;
 /// How far back the newest rows are looked for, from short to long: most points have spoken lately.
 const LOOKS_MS: [i64; 3] = [3 * DAY_MS, 40 * DAY_MS, i64::MAX];
-/// Most points of one question.
+/// Most points of one question, and most bytes of their names: VictoriaMetrics reads no question of more than 16 KiB unless it is
+/// told to.
 const POINTS_MAX: usize = 500;
+const NAMES_BYTES_MAX: usize = 12 << 10;
 /// Most windows of one question.
-const WINDOWS_MAX: usize = 10_000;
+const WINDOWS_MAX: usize = 5_000;
 
 /// Reads from an engine. Its methods wait for the server.
 #[derive(Debug, Clone)]
@@ -55,25 +70,41 @@ impl Reader {
             return Ok(());
         }
         let choice = Choice::of(points);
-        let Some((first, last)) = self.dialect.ends(&choice, from..to)? else { return Ok(()) };
-        let mut from = first.max(from);
+        let Some((mut from, last)) = self.ends(&choice, from..to)? else { return Ok(()) };
         let mut slice_ms = (SLICE_MS / points.len() as i64).max(SLICE_MS_MIN);
         while from <= last {
-            let to = from.saturating_add(slice_ms).min(last + 1);
+            let slice = from..from.saturating_add(slice_ms).min(last + 1);
             let mut found = Moments::new(&self.names, points);
-            self.dialect.fields(&choice, from..to, most, &mut found)?;
-            let rows = found.rows(from..to);
+            match self.dialect.fields(&choice, slice.clone(), most, &mut found) {
+                Err(EngineError::TooLong { .. }) if slice_ms > 1 => {
+                    slice_ms = ((slice.end - slice.start) / SHRINK).max(1);
+                    continue;
+                }
+                answered => answered?,
+            }
+            let rows = found.rows(slice.clone());
             if !rows.iter().all(&mut *each) {
                 return Ok(());
             }
-            if rows.len() < SLICE_ROWS.start {
-                slice_ms = (slice_ms * 2).min(SLICE_MS_MAX);
-            } else if rows.len() >= SLICE_ROWS.end {
-                slice_ms = (slice_ms / 2).max(SLICE_MS_MIN);
+            from = slice.end;
+            if rows.is_empty() && from <= last {
+                let Some((next, _)) = self.ends(&choice, from..last + 1)? else { return Ok(()) };
+                from = next;
             }
-            from = to;
+            if rows.len() < SLICE_ROWS {
+                slice_ms = (slice_ms * 2).min(SLICE_MS_MAX);
+            }
         }
         Ok(())
+    }
+
+    /// The first and the last moment of these points inside a span; the span itself where it begins before the engine sees.
+    fn ends(&self, choice: &Choice<'_>, span: Range<i64>) -> Result<Option<(i64, i64)>, EngineError> {
+        if self.dialect.blind().contains(&span.start) {
+            return Ok(Some((span.start, span.end - 1)));
+        }
+        let ends = self.dialect.ends(choice, span.clone())?;
+        Ok(ends.map(|(first, last)| (first.max(span.start), last)))
     }
 
     /// The newest rows of points within so many milliseconds.
@@ -86,7 +117,7 @@ impl Reader {
         let now_ms = now_ms();
         let answers = self.dialect.answers(now_ms);
         let mut found = Moments::new(&self.names, points);
-        let from = now_ms.saturating_sub(back_ms).max(answers.start);
+        let from = now_ms.saturating_sub(back_ms).max(answers.start).max(self.dialect.blind().end);
         self.dialect.newest(&Choice::of(points), from..answers.end, &mut found)?;
         for (point, (at, row)) in found.newest() {
             // Rows that came while the server was answering make the fields disagree: then this one moment is read.
@@ -116,10 +147,11 @@ impl Reader {
             return Ok(Some(windows));
         }
         let answers = self.dialect.answers(now_ms());
+        let seen = answers.start.max(self.dialect.blind().end);
         let whole = |window: &Window| {
             window.from >= query.span.from
                 && window.to <= query.span.to
-                && window.from.0 >= answers.start + query.window_ms
+                && window.from.0 >= seen + query.window_ms
                 && window.to.0 <= answers.end
         };
         let first = windows.iter().position(whole).unwrap_or(windows.len());
@@ -151,10 +183,17 @@ impl Series for Reader {
         let mut found = HashMap::new();
         let mut left = self.names.some(points);
         for back_ms in LOOKS_MS {
-            for part in left.chunks(POINTS_MAX) {
+            for part in Choice::parts(&left, POINTS_MAX, NAMES_BYTES_MAX) {
                 self.newest(part, back_ms, &mut found)?;
             }
             left.retain(|(point, _)| !found.contains_key(point));
+        }
+        let Range { start, end } = self.dialect.blind();
+        for part in Choice::parts(&left, POINTS_MAX, NAMES_BYTES_MAX) {
+            self.scan(part, Span { from: Timestamp(start), to: Timestamp(end) }, None, &mut |row| {
+                found.insert(row.point, *row);
+                true
+            })?;
         }
         Ok(points.iter().map(|point| found.get(point).copied()).collect())
     }
@@ -197,7 +236,7 @@ impl Series for Reader {
         span: Span,
         each: &mut dyn FnMut(&Row),
     ) -> Result<(), SeriesError> {
-        for part in self.names.some(points).chunks(POINTS_MAX) {
+        for part in Choice::parts(&self.names.some(points), POINTS_MAX, NAMES_BYTES_MAX) {
             self.scan(part, span, None, &mut |row| {
                 each(row);
                 true

@@ -1,7 +1,7 @@
 //! A server that speaks HTTP: asks, posts, and judges its answers. Knows no rows.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::fault::EngineError;
 
-/// Most bytes of an answer.
-const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// Most bytes of an answer, unpacked: some 20,000 to 100,000 rows.
+const ANSWER_BYTES_MAX: u64 = 8 << 20;
 /// Most characters of a server's words that are repeated.
 const WORDS_MAX: usize = 300;
 const DAY_MS: i64 = 86_400_000;
@@ -154,9 +154,15 @@ impl Server {
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let status = response.status().as_u16();
-        let text =
-            response.body_mut().with_config().limit(ANSWER_BYTES_MAX).lossy_utf8(true).read_to_string();
-        Ok(Answer { status, retry_after, text: text.map_err(unreachable)? })
+        // The library's own limit counts packed bytes.
+        let (mut bytes, unpacked) = (Vec::new(), response.body_mut().with_config().reader());
+        let read = unpacked.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut bytes);
+        if read.map_err(|error| unreachable(error.into()))? as u64 > ANSWER_BYTES_MAX {
+            return Err(EngineError::TooLong { url: self.place(), bytes_max: ANSWER_BYTES_MAX });
+        }
+        let text = String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Ok(Answer { status, retry_after, text })
     }
 
     /// Its address for messages: name and password stay out.

@@ -7,7 +7,8 @@
 //! - times outside what it keeps are refused here;
 //! - it has to run with `-dedup.minScrapeInterval=1ms`, so that a row which is written twice counts once.
 //!
-//! It keeps some 15 digits of a value and one row of a point at a moment, and nothing of before 1970.
+//! It keeps some 15 digits of a value and one row of a point at a moment, and nothing of before 1970. The first day of 1970,
+//! where boards without a clock begin, it has to be told row by row: questions about a window of time find nothing there.
 
 mod questions;
 mod snapshot;
@@ -31,8 +32,10 @@ use snapshot::Snapshots;
 const DAY_MS: i64 = 86_400_000;
 /// Rows further ahead of the clock are dropped by the server.
 const AHEAD_MS_MAX: i64 = 2 * DAY_MS - 60_000;
-/// It does not look into the first day of 1970 when it is asked for a window of time.
-const FIRST_MS: i64 = DAY_MS;
+/// It takes 0 for the time of its own clock.
+const FIRST_MS: i64 = 1;
+/// A window of time that begins within the first five minutes of 1970 is empty to it; whole days are easier to tell.
+const SEEN_MS: i64 = DAY_MS;
 /// How it has to be started.
 const DEDUP: &str = "flag{name=\"dedup.minScrapeInterval\", value=\"1ms\"";
 const REMEDY: &str =
@@ -87,11 +90,15 @@ fn remedy(status: u16) -> &'static str {
 
 impl Dialect for Victoria {
     fn keeps(&self, now_ms: i64) -> Range<i64> {
-        now_ms.saturating_sub(self.kept_ms).max(0)..now_ms + AHEAD_MS_MAX + 1
+        now_ms.saturating_sub(self.kept_ms).max(FIRST_MS)..now_ms + AHEAD_MS_MAX + 1
     }
 
     fn answers(&self, now_ms: i64) -> Range<i64> {
         FIRST_MS..now_ms + AHEAD_MS_MAX + DAY_MS
+    }
+
+    fn blind(&self) -> Range<i64> {
+        FIRST_MS..SEEN_MS
     }
 
     fn settle(&self) -> Result<(), EngineError> {

@@ -21,6 +21,8 @@ use crate::server::{Answer, Place, Server, words};
 
 /// Most lines of one request.
 pub const LINES_MAX: usize = 5_000;
+/// A request that is longer goes out, however few its lines are.
+const LINES_BYTES: usize = 4 << 20;
 
 /// How long a writer tries before it gives its rows back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +77,7 @@ impl Writer {
             if let Err(why) = self.put(&mut lines, index, row) {
                 refused.push(Refused { index, why });
             }
-            if lines.rows.len() == LINES_MAX {
+            if lines.rows.len() == LINES_MAX || lines.text.len() > LINES_BYTES {
                 self.send(&lines, 0, lines.rows.len(), &mut refused)?;
                 lines = Lines::default();
             }

@@ -53,10 +53,11 @@ impl Victoria {
         choice: &Choice<'_>,
         span: Range<i64>,
     ) -> Result<Option<(i64, i64)>, EngineError> {
-        let series = format!("reading_seq{}{}", selector(choice), window(&span));
+        let series = format!("reading_seq{{who}}{}", window(&span));
         let query = format!(
-            "union(label_set(min(tfirst_over_time({series})), \"end\", \"first\"), \
-             label_set(max(tlast_over_time({series})), \"end\", \"last\"))"
+            "WITH (who = {}) union(label_set(min(tfirst_over_time({series})), \"end\", \"first\"), \
+             label_set(max(tlast_over_time({series})), \"end\", \"last\"))",
+            selector(choice)
         );
         let (mut first, mut last) = (None, None);
         for sample in self.query(&query, span.end - 1)? {
@@ -67,7 +68,7 @@ impl Victoria {
             };
             *end = milliseconds(&sample.value.1);
         }
-        Ok(first.zip(last).map(|(first, last)| (first.max(span.start), last)))
+        Ok(first.zip(last))
     }
 
     /// Everything that it has of these points.
@@ -101,7 +102,7 @@ impl Victoria {
         span: Range<i64>,
         found: &mut Moments<'_>,
     ) -> Result<(), EngineError> {
-        let series = format!("{}{}", selector(choice), window(&span));
+        let series = format!("{{who}}{}", window(&span));
         let parts = FIELDS.iter().flat_map(|field| {
             [("when", "tlast_over_time"), ("what", "last_over_time")].map(|(asked, function)| {
                 format!(
@@ -109,7 +110,9 @@ impl Victoria {
                 )
             })
         });
-        let query = format!("union({})", parts.collect::<Vec<_>>().join(", "));
+        // The names are said once: the server reads no longer question than 16 KiB.
+        let query =
+            format!("WITH (who = {}) union({})", selector(choice), parts.collect::<Vec<_>>().join(", "));
         let mut ends: HashMap<BTreeMap<String, String>, (Option<i64>, Option<f64>)> = HashMap::new();
         for Sample { mut metric, value } in self.query(&query, span.end - 1)? {
             // Some functions keep the series' name, others do not.

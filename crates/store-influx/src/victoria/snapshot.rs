@@ -1,14 +1,19 @@
 //! Snapshots are asked for because they bring everything to the disk, and are of no use themselves. One that stays holds on
-//! to files that the server would otherwise give back: so one that could not be removed is removed later, and one that a kill
-//! left behind at the next start. Other people's snapshots stay.
+//! to files that the server would otherwise give back: so one that could not be removed is removed later, one whose name the
+//! server was too slow to say with the next that comes, and one that a kill left behind at the next start.
 //!
 //! ```text
 //!  note: from when ─► create ─► delete ─► note removed
-//!                  └ killed: the next start finds the note, and removes what was made since then and within a minute
+//!                  │         └ no answer: the server makes it all the same, some time before the next one that it answers
+//!                  │           for; then what was made in between is removed
+//!                  └ killed: the next start finds the note, and removes what was made within a minute of it
 //! ```
+//!
+//! Nothing tells our snapshots from others': what somebody else makes in such a minute goes with ours.
 
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 
@@ -38,8 +43,16 @@ pub(super) struct Snapshots {
     server: Server,
     /// A file that is there while one of ours is on the server; without one nothing is remembered over a kill.
     note: Option<PathBuf>,
-    /// Those that could not be removed so far.
-    left: Mutex<Vec<String>>,
+    left: Mutex<Left>,
+}
+
+/// What of ours is still on the server, as far as is known.
+#[derive(Debug, Default)]
+struct Left {
+    /// Those that could not be removed.
+    names: Vec<String>,
+    /// When the first was asked for whose name nobody has heard.
+    unheard_ms: Option<i64>,
 }
 
 impl Snapshots {
@@ -49,55 +62,85 @@ impl Snapshots {
 
     /// Removes what a kill has left behind.
     pub(super) fn clear(&self) -> Result<(), EngineError> {
-        let Some(note) = &self.note else { return Ok(()) };
-        let text = std::fs::read_to_string(note).unwrap_or_default();
-        let Ok(asked_ms) = text.trim().parse::<i64>() else { return Ok(()) };
+        if let Some((first_ms, last_ms)) = self.noted() {
+            self.sweep(first_ms..last_ms)?;
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// When the first and the last were asked for that may still be there.
+    fn noted(&self) -> Option<(i64, i64)> {
+        let text = std::fs::read_to_string(self.note.as_ref()?).ok()?;
+        let mut asked = text.split_whitespace().map_while(|ms| ms.parse().ok());
+        let first_ms = asked.next()?;
+        Some((first_ms, asked.last().unwrap_or(first_ms)))
+    }
+
+    /// Removes what was made between two moments of this clock, and within a minute of them.
+    fn sweep(&self, asked_ms: Range<i64>) -> Result<(), EngineError> {
         let server = &self.server;
         let list: List = serde_json::from_str(&server.get("/snapshot/list")?)
             .map_err(|error| server.nonsense(format!("its list of snapshots: {error}")))?;
-        let ours =
-            |name: &String| made_ms(name).is_some_and(|made_ms| (made_ms - asked_ms).abs() <= APART_MS);
+        let span = asked_ms.start - APART_MS..=asked_ms.end + APART_MS;
+        let ours = |name: &String| made_ms(name).is_some_and(|made_ms| span.contains(&made_ms));
         for name in list.snapshots.into_iter().filter(ours) {
             tracing::info!(snapshot = name, "a snapshot that was left behind is removed from the engine");
             self.remove(name);
         }
-        self.forget();
         Ok(())
     }
 
     /// Returns when everything that was written before is on the server's disk.
     pub(super) fn take(&self) -> Result<(), EngineError> {
-        self.remember();
+        let asked_ms = now_ms();
+        self.remember(asked_ms);
+        let name = self.create().inspect_err(|_| {
+            self.left().unheard_ms.get_or_insert(asked_ms);
+        })?;
+        let before = std::mem::take(&mut *self.left());
+        before.names.into_iter().chain([name]).for_each(|name| self.remove(name));
+        // The server makes one after the other: all that was asked for before is there now.
+        if let Some(first_ms) = before.unheard_ms
+            && let Err(error) = self.sweep(first_ms..now_ms())
+        {
+            tracing::warn!(%error, "snapshots stay on the engine for now");
+            self.left().unheard_ms = before.unheard_ms;
+        }
+        self.forget();
+        Ok(())
+    }
+
+    fn create(&self) -> Result<String, EngineError> {
         let text = self.server.get("/snapshot/create")?;
         let made: Made = serde_json::from_str(&text)
             .map_err(|error| self.server.nonsense(format!("a snapshot: {error}")))?;
-        let Some(name) = made.snapshot else {
-            return Err(self.server.busy(200, &made.msg.unwrap_or(text)));
-        };
-        let before = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
-        before.into_iter().chain([name]).for_each(|name| self.remove(name));
-        self.forget();
-        Ok(())
+        made.snapshot.ok_or_else(|| self.server.busy(200, &made.msg.unwrap_or(text)))
     }
 
     fn remove(&self, name: String) {
         if let Err(error) = self.server.get(&format!("/snapshot/delete?snapshot={name}")) {
             tracing::warn!(%error, snapshot = name, "a snapshot stays on the engine for now");
-            self.left.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+            self.left().names.push(name);
         }
     }
 
-    /// The note of an earlier one stays if that one does.
-    fn remember(&self) {
-        if let Some(note) = self.note.as_ref().filter(|note| !note.exists())
-            && let Err(error) = std::fs::write(note, now_ms().to_string())
-        {
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, asked_ms: i64) {
+        let Some(note) = &self.note else { return };
+        let first_ms = self.noted().map_or(asked_ms, |(first_ms, _)| first_ms);
+        if let Err(error) = std::fs::write(note, format!("{first_ms} {asked_ms}")) {
             tracing::warn!(%error, note = %note.display(), "a snapshot is not noted; a kill may leave it behind");
         }
     }
 
     fn forget(&self) {
-        if self.left.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        let left = self.left();
+        if left.names.is_empty()
+            && left.unheard_ms.is_none()
             && let Some(note) = &self.note
         {
             // One that stays is looked at by the next start, and nothing comes of it.
