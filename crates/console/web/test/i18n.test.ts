@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { quantity } from "../src/i18n";
 import { en } from "../src/i18n/en.ts";
 import { zh, type Key } from "../src/i18n/zh.ts";
 
@@ -29,4 +30,16 @@ test("every text is used", () => {
   const built = [...source.matchAll(/`([a-z]+\.[a-z_]*|\$\{kind\}\.)\$\{/g)].map(([, prefix]) => prefix!);
   const used = (key: string) => new RegExp(`["']${key.replace(".", "\\.")}["']`).test(source) || built.some((p) => key.startsWith(p)) || /^(age|span)\./.test(key);
   expect(keys.filter((key) => !used(key))).toEqual([]);
+});
+
+test("a quantity has its unit, and a limit of time is told in seconds or whole minutes", () => {
+  const check = (value: number, unit: string | null, expected: string) => expect(quantity(value, unit)).toBe(expected);
+  check(3000, "µS/cm", "3000 µS/cm");
+  check(-4.2, "°C", "−4.2 °C");
+  check(7, "", "7");
+  check(7, null, "7");
+  check(30_000, "ms", "30 秒");
+  check(90_000, "ms", "90 秒");
+  check(1_500, "ms", "1.5 秒");
+  check(600_000, "ms", "10 分钟");
 });

@@ -3,6 +3,7 @@
 import { ref, watchEffect } from "vue";
 import type { Missing, Name } from "../api/view";
 import { age, type Age } from "../logic/age";
+import { plain } from "../logic/figures";
 import { mostFirst } from "../logic/series";
 import { en } from "./en";
 import { zh, type Key } from "./zh";
@@ -41,6 +42,12 @@ const say = (kind: "age" | "span", { unit, count }: Age) => t(`${kind}.${unit}`,
 export const ago = (ms: number): string => say("age", age(ms));
 /** `12 秒` */
 export const lasting = (ms: number): string => say("span", age(ms));
+
+/** `3000 µS/cm`; of milliseconds `30 秒`, never rounded. */
+export function quantity(value: number, unit: string | null | undefined): string {
+  if (unit !== "ms") return unit ? `${plain(value)} ${unit}` : plain(value);
+  return value % 60_000 ? t("span.seconds", { count: plain(value / 1_000) }) : t("span.minutes", { count: plain(value / 60_000) });
+}
 
 /** A cause in words; a word this console does not know yet is shown as it is. */
 export const causeInWords = (cause: string): string => (`cause.${cause}` in zh ? t(`cause.${cause}` as Key) : cause);
