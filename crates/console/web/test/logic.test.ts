@@ -183,8 +183,12 @@ describe("series", () => {
     expect(isolated([null, 1, null, 2, 3])).toEqual([false, true, false, false, false]);
   });
   test("a limit far away does not flatten the values", () => {
-    expect(scale([window(0, 60)], [2.5]).max).toBeGreaterThan(2.5);
-    expect(scale([window(0, 60)], [100]).max).toBeLessThan(3);
+    expect(scale([window(0, 60)], [2.5], 1).max).toBeGreaterThan(2.5);
+    expect(scale([window(0, 60)], [100], 1).max).toBeLessThan(3);
+  });
+  test("values that hardly change leave room for steps that can be told apart", () => {
+    const { min, max } = scale([window(0, 60)], [], 1);
+    expect(max - min).toBeGreaterThanOrEqual(0.4 - 1e-9);
   });
 });
 

@@ -32,8 +32,8 @@ export interface Picture {
   tooltip(at: number): HTMLElement | "";
 }
 
-/** Limits worth showing: those near enough that the values keep their shape. */
-export function scale(windows: Window[], limits: number[]): { min: number; max: number } {
+/** Limits worth showing: those near enough that the values keep their shape. Room for a few steps of the smallest place that is told. */
+export function scale(windows: Window[], limits: number[], decimals: number): { min: number; max: number } {
   const known = windows.flatMap((w) => [w.min, w.max]).filter((v) => v != null);
   if (!known.length) return { min: Math.min(0, ...limits), max: Math.max(1, ...limits) };
   let [low, high] = [Math.min(...known), Math.max(...known)];
@@ -42,7 +42,7 @@ export function scale(windows: Window[], limits: number[]): { min: number; max: 
     if (limit > high && limit - high < reach) high = limit;
     if (limit < low && low - limit < reach) low = limit;
   }
-  const pad = Math.max((high - low) * 0.08, Math.abs(high) * 0.005, 1e-6);
+  const pad = Math.max((high - low) * 0.08, Math.abs(high) * 0.005, 2 * 10 ** -decimals);
   return { min: low >= 0 && low - pad < 0 ? 0 : low - pad, max: high + pad };
 }
 
@@ -86,7 +86,7 @@ export function option(picture: Picture) {
     const value = l.above ?? l.below;
     return value == null ? [] : [{ value, severity: l.severity, above: l.above != null }];
   });
-  const { min, max } = scale(windows, limits.map((l) => l.value));
+  const { min, max } = scale(windows, limits.map((l) => l.value), point.decimals);
   const text = { color: palette.ink3, fontSize: em * 0.75, fontFamily: picture.font };
   const quiet = { silent: true, symbol: "none", lineStyle: { width: 0 }, animation: false };
   return {
@@ -107,6 +107,7 @@ export function option(picture: Picture) {
       min,
       max,
       splitNumber: 4,
+      minInterval: 10 ** -point.decimals,
       axisLabel: { ...text, showMinLabel: false, showMaxLabel: false, formatter: (v: number) => figure(v, point.decimals) },
       splitLine: { lineStyle: { color: palette.line } },
     },
