@@ -1,5 +1,5 @@
-//! Readings as files for other programs, streamed: memory does not grow with the span, and a caller that leaves ends the
-//! work.
+//! Readings as files for other programs, streamed piece by piece. A caller that leaves, or that reads nothing for a while,
+//! ends the work.
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -7,6 +7,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use sitian_export::Format;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -39,12 +40,12 @@ pub struct ExportParams {
 
 /// Every stored reading of one point as a file.
 ///
-/// Memory does not grow with the span. An answer that breaks off without its last chunk is not complete: the store became
-/// unavailable on the way.
+/// Memory grows with what was corrected, not with the span. An answer that breaks off without its last chunk is not complete:
+/// the store became unavailable on the way, or the caller read nothing for half a minute.
 #[utoipa::path(get, path = "/api/v1/points/{gateway}/{device}/{key}/export", tag = "points",
     params(("gateway" = String, Path), ("device" = String, Path), ("key" = String, Path), ExportParams), responses(
     (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"),
-        (Vec<u8> = "application/vnd.apache.parquet"))),
+        (view::File = "application/vnd.apache.parquet"))),
     (status = "4XX", body = view::Problem), (status = "5XX", body = view::Problem)))]
 pub async fn export(
     State(app): State<App>,
@@ -58,29 +59,35 @@ pub async fn export(
     let point = id.clone();
     app.ask(move |backend| backend.point(&point)).await?;
     let name = format!("{}-{}-{}", id.gateway, id.device, id.key);
-    let (pieces, out) = mpsc::channel::<Result<Bytes, BrokenOff>>(QUEUE);
+    let (pieces, mut out) = mpsc::channel::<Result<Bytes, Problem>>(QUEUE);
+    let patience = app.limits().unread;
     let work = async move {
         let last = pieces.clone();
+        let runtime = Handle::current();
         let done = app
             .ask_expensive(move |backend| {
-                // Waits while the caller is slow; an error means that it has left.
-                let mut send = |piece: Vec<u8>| pieces.blocking_send(Ok(Bytes::from(piece))).is_ok();
+                let mut send = |piece: Vec<u8>| {
+                    let sent = pieces.send_timeout(Ok(Bytes::from(piece)), patience);
+                    runtime.block_on(sent).is_ok()
+                };
                 backend.export(&id, span, format, &mut send)
             })
             .await;
-        if done.is_err() {
+        if let Err(problem) = done {
             // A caller that has left needs no word.
-            let _ = last.send(Err(BrokenOff)).await;
+            let _ = last.send_timeout(Err(problem), patience).await;
         }
     };
     tokio::spawn(work);
-    let filled =
-        ReceiverStream::new(out).filter(|piece| piece.as_ref().map_or(true, |bytes| !bytes.is_empty()));
+    // Until there is something to send, a failure is an answer of its own.
+    let first = out.recv().await.transpose()?;
+    let rest = ReceiverStream::new(out).map(|piece| piece.map_err(|_| BrokenOff));
     let heading = [
         (CONTENT_TYPE, format.media_type().to_owned()),
         (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{}\"", format.word())),
     ];
-    Ok((heading, Body::from_stream(filled)).into_response())
+    let body = tokio_stream::iter(first.map(Ok)).chain(rest);
+    Ok((heading, Body::from_stream(body)).into_response())
 }
 
 /// Ends an answer without its last chunk.

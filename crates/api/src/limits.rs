@@ -40,6 +40,8 @@ pub struct Limits {
     pub queries: usize,
     /// How long a query waits for its turn before it is refused with 503.
     pub query_wait: Duration,
+    /// How long an export waits for a caller that reads nothing before it breaks off.
+    pub unread: Duration,
     /// Open streams at once; the next one is refused with 503.
     pub streams: usize,
     /// How often an idle stream says that it is alive.
@@ -57,6 +59,7 @@ impl Default for Limits {
         Self {
             queries: 4,
             query_wait: Duration::from_secs(5),
+            unread: Duration::from_secs(30),
             streams: 256,
             heartbeat: Duration::from_secs(15),
             reading_pause: Duration::from_millis(250),

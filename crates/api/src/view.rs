@@ -24,6 +24,11 @@ pub use series::*;
 #[schema(value_type = String, format = DateTime, example = "2026-05-04T06:30:00.000+08:00")]
 pub struct Time(pub String);
 
+/// The bytes of a file.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct File(pub Vec<u8>);
+
 /// A name in both languages of the console.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Name {

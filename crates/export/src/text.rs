@@ -55,7 +55,11 @@ pub fn put(
     }
 }
 
+/// What a spreadsheet would take for a formula is text: a gateway names its units itself.
 fn cell(out: &mut impl Write, text: &str) -> fmt::Result {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        return cell(out, &format!("'{text}"));
+    }
     if text.contains([',', '"', '\r', '\n']) {
         write!(out, "\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -97,6 +101,8 @@ mod tests {
             Row { value: None, quality: Quality::Bad(Cause::Timeout), at: Timestamp(6), seq: 10, ..value };
         use Format::{Csv, JsonLines};
         check(Csv, soil, &value, "gw-1/soil-1/soil_moisture,t5,0.30000000000000004,%,good,,07ab,9,true\r\n");
+        let formula = Label { point: "p", unit: "=HYPERLINK(\"x\")", epoch: "", corrected: false };
+        check(Csv, formula, &value, "p,t5,0.30000000000000004,\"'=HYPERLINK(\"\"x\"\")\",good,,,9,false\r\n");
         check(Csv, odd, &silent, "\"a,\"\"b\"\"\",t6,,µS/cm,bad,timeout,,10,false\r\n");
         check(
             JsonLines,

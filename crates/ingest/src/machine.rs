@@ -34,6 +34,9 @@ pub struct Ingest {
     pub(crate) book: Book,
     pub(crate) pending: Pending,
     pub(crate) stats: Stats,
+    /// The counters when the newest group was taken, and when the one before it was.
+    taken: Stats,
+    stored: Stats,
     /// Gateways of which nothing is taken for a while, and until when.
     pub(crate) held_back: HashMap<GatewayId, Timestamp>,
 }
@@ -64,14 +67,16 @@ impl Ingest {
 
     /// A machine that continues from what a store holds.
     pub fn restore(limits: Limits, restored: Restored) -> Self {
-        let (book, held_back) = (Book::restore(restored), HashMap::new());
-        Self { limits, book, pending: Pending::default(), stats: Stats::default(), held_back }
+        let (book, held_back, zero) = (Book::restore(restored), HashMap::new(), Stats::default());
+        Self { limits, book, pending: Pending::default(), stats: zero, taken: zero, stored: zero, held_back }
     }
 
-    /// After a transaction that failed: forgets everything that was not stored, including what is pending. Counters stay.
+    /// After the newest group failed to be stored: forgets it and what is pending, also in the counters.
     pub fn reload(&mut self, restored: Restored) {
         self.book = Book::restore(restored);
         self.pending = Pending::default();
+        self.stats.take_back(&self.stored);
+        self.taken = self.stats;
     }
 
     /// Counters since process start.
@@ -97,6 +102,7 @@ impl Ingest {
 
     /// Takes everything decided since the last call: effects to store in one transaction, and acks to send after it.
     pub fn take(&mut self, now: Timestamp) -> Group {
+        self.stored = std::mem::replace(&mut self.taken, self.stats);
         let Pending { mut effects, touched, answers, .. } = std::mem::take(&mut self.pending);
         let states = touched.iter().filter_map(|(gateway, epoch)| self.book.state(gateway, epoch));
         if !Mutant::WatermarkElsewhere.lives() {

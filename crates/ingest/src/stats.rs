@@ -1,6 +1,7 @@
 //! Counters since process start.
 
-/// What has been seen and done since process start. Only ever grows, also over [`crate::Ingest::reload`].
+/// What has been seen and done since process start. [`crate::Ingest::reload`] takes back what was admitted and not stored;
+/// what was seen stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Batches with entries.
@@ -25,6 +26,14 @@ pub struct Stats {
     pub restamped: u64,
     /// Messages of which nothing was admitted, by reason.
     pub rejected: Rejected,
+}
+
+impl Stats {
+    /// Takes back what was counted as admitted and is not durable: it comes again.
+    pub(crate) fn take_back(&mut self, to: &Self) {
+        let Self { batches, probes, manifests, duplicates, rejected, .. } = *self;
+        *self = Self { batches, probes, manifests, duplicates, rejected, ..*to };
+    }
 }
 
 /// Messages of which nothing was admitted, by reason.

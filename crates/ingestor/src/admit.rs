@@ -129,7 +129,9 @@ impl Admission {
                 self.catch_up();
             } else {
                 self.handle_timers(now());
-                self.reread_some(now());
+                if let Err(error) = self.reread_some(now()) {
+                    warn!("quarantine not read again: {error:#}");
+                }
                 self.settle(now());
             }
             if self.ending {
@@ -205,9 +207,13 @@ impl Admission {
             Ask::Acknowledge { alert, by, note, reply } => {
                 let outcome = match self.engine.acknowledge(alert, &by, &note, now) {
                     Err(AcknowledgeError::NotOpen) => self.acknowledge_resolved(alert, &by, &note, now),
-                    other => other.map(drop),
+                    other => Ok(other.map(drop)),
                 };
-                self.replies.push((reply, outcome));
+                match outcome {
+                    Ok(outcome) => self.replies.push((reply, outcome)),
+                    // Nobody is told that there is no such alert: without an answer the caller tries again.
+                    Err(error) => warn!(alert, %error, "acknowledgement not taken"),
+                }
             }
         }
     }
@@ -222,17 +228,26 @@ impl Admission {
     }
 
     /// A person takes note of what is over already.
-    fn acknowledge_resolved(&mut self, alert: u64, by: &str, note: &str, now: Timestamp) -> Outcome {
+    fn acknowledge_resolved(
+        &mut self,
+        alert: u64,
+        by: &str,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<Outcome, RegistryError> {
         let noted = self.noted.iter().rfind(|change| change.episode.id == alert);
-        let stored = noted.map(|change| change.episode.clone());
-        let stored = stored.or_else(|| self.keeper.reader().episode(alert).ok().flatten());
-        let Some(mut episode) = stored.filter(|episode| !episode.is_open()) else {
-            return Err(AcknowledgeError::NotOpen);
+        let stored = match noted {
+            Some(change) => Some(change.episode.clone()),
+            None => self.keeper.reader().episode(alert)?,
         };
-        if episode.acknowledge(by, note, now)? {
-            self.noted.push(Change { kind: ChangeKind::Acknowledged, episode });
-        }
-        Ok(())
+        let Some(mut episode) = stored.filter(|episode| !episode.is_open()) else {
+            return Ok(Err(AcknowledgeError::NotOpen));
+        };
+        Ok(episode.acknowledge(by, note, now).map(|news| {
+            if news {
+                self.noted.push(Change { kind: ChangeKind::Acknowledged, episode });
+            }
+        }))
     }
 
     fn handle_message(&mut self, topic: &Topic, payload: &[u8], retain: bool, now: Timestamp) {
@@ -363,8 +378,8 @@ impl Admission {
         if Mutant::AckBeforeCommit.lives() {
             acks.iter().for_each(|(gateway, ack)| self.outlet.ack(gateway, ack));
         }
-        // What is only acknowledged again needs a keeper as well that nobody has replaced.
-        let cursors = if transaction.is_empty() && acks.is_empty() {
+        // What is only acknowledged again, or called back, needs a keeper as well that nobody has replaced.
+        let cursors = if transaction.is_empty() && acks.is_empty() && self.call.is_none() {
             Vec::new()
         } else {
             let committed = match &self.elsewhere {

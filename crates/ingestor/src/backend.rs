@@ -244,12 +244,13 @@ impl Backend for Centre {
         let windows = self.promised(&query, &promise)?;
         let (each, whole) = self.missing_of(&id.gateway, &promise, span, &windows)?;
         let undated = self.reader.undated(promise.no, span).map_err(unavailable)?;
-        let board = self.board();
-        let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
-        let undated = undated::show(&undated, &self.presenter, &board);
-        let (point, missing) = (facts(point), (&*each, &whole));
-        let mut shown =
-            self.presenter.aggregates(point, window_ms, &windows, &extras.percentiles, missing, undated);
+        let mut shown = {
+            let board = self.board();
+            let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
+            let undated = undated::show(&undated, &self.presenter, &board);
+            let (point, missing) = (facts(point), (&*each, &whole));
+            self.presenter.aggregates(point, window_ms, &windows, &extras.percentiles, missing, undated)
+        };
         self.mark_windows(&mut shown, promise.no, &windows)?;
         Ok(shown)
     }
@@ -416,10 +417,12 @@ impl Centre {
         whole: &[series::Window],
         undated: &[Undated],
     ) -> Result<Readings, BackendError> {
-        let board = self.board();
-        let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
-        let epoch = |no| board.epochs.get(&no).copied();
-        let mut shown = self.presenter.readings(facts(point), page, whole, undated, epoch);
+        let mut shown = {
+            let board = self.board();
+            let point = board.points.get(&promise.no).ok_or(BackendError::NotFound("point"))?;
+            let epoch = |no| board.epochs.get(&no).copied();
+            self.presenter.readings(facts(point), page, whole, undated, epoch)
+        };
         self.mark_readings(&mut shown, &page.rows)?;
         Ok(shown)
     }

@@ -124,9 +124,10 @@ fn retry(parts: Parts) -> Result<()> {
     let (outlet, live) = (Outlet::closed(), Live::new());
     let mut admission =
         Admission::restore((keeper, elsewhere), parts.rules, parts.start_grace, centre, outlet, live, asked)?;
-    let (understood, left) = admission.reread_all(now());
+    let reread = admission.reread_all(now());
     admission.close();
     compaction.into_iter().for_each(Compaction::end);
+    let (understood, left) = reread?;
     println!("{understood} entries read again and stored, {left} still not understood");
     Ok(())
 }

@@ -239,14 +239,12 @@ impl Elsewhere {
         Ok(self.set_aside(effects, &refused, now))
     }
 
-    /// Whether the engine takes all of these rows, which it has refused before.
+    /// Why the engine refuses one of these rows, which it has refused before; `None` if it takes them all.
     ///
     /// # Errors
-    /// Why not.
-    pub fn takes(&mut self, rows: &[Row]) -> Result<(), String> {
-        let refused =
-            self.engine.append(rows).map_err(|error| format!("the engine does not answer: {error}"))?;
-        refused.first().map_or(Ok(()), |refused| Err(format!("the engine still refuses it: {}", refused.why)))
+    /// It does not answer.
+    pub fn refuses(&mut self, rows: &[Row]) -> Result<Option<String>, AppendError> {
+        Ok(self.engine.append(rows)?.first().map(|refused| refused.why.clone()))
     }
 
     /// Takes refused rows out of the effects.

@@ -105,12 +105,27 @@ pub trait Series {
         None
     }
 
-    /// Corrections of a point's rows in a span, in the order in which they were made, with what the rows said before. An
-    /// engine that keeps no corrections has none.
+    /// The newest `limit` corrections of a point's rows in a span, newest first, with what the rows said before; only those
+    /// older than the number `before`, if it is given. An engine that keeps no corrections has none.
     ///
     /// # Errors
     /// The engine cannot answer.
-    fn corrections(&self, point: PointNo, span: Span) -> Result<Vec<CorrectionStored>, SeriesError> {
+    fn corrections(
+        &self,
+        point: PointNo,
+        span: Span,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<CorrectionStored>, SeriesError> {
+        let _ = (point, span, before, limit);
+        Ok(Vec::new())
+    }
+
+    /// The rows of a span that say something else by now than the sensor sent, as it sent them.
+    ///
+    /// # Errors
+    /// The engine cannot answer.
+    fn sent(&self, point: PointNo, span: Span) -> Result<Vec<Row>, SeriesError> {
         let _ = (point, span);
         Ok(Vec::new())
     }

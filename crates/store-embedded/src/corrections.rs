@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Transaction as Sql, TransactionBehavior, params};
-use sitian_model::{Correction, CorrectionStored, PointNo, Timestamp};
+use sitian_model::{Correction, CorrectionStored, PointNo, Row, Span, Timestamp};
 
 use crate::chunk::{self, Effort};
 use crate::fault::StoreError;
@@ -162,18 +162,21 @@ fn replace(
     Ok(old)
 }
 
-/// Corrections of a point's rows in a span, oldest first.
+/// The newest corrections of a point's rows in a span, newest first.
 pub(crate) fn list(
     connection: &Connection,
     point: PointNo,
-    from: i64,
-    to: i64,
+    span: Span,
+    before: Option<u64>,
+    limit: usize,
 ) -> Result<Vec<CorrectionStored>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT at_ms, epoch, seq, code, value, old_code, old_value, by_whom, note, made_ms, id FROM correction
-         WHERE point = ?1 AND at_ms >= ?2 AND at_ms < ?3 ORDER BY id",
+         WHERE point = ?1 AND at_ms >= ?2 AND at_ms < ?3 AND id < ?4 ORDER BY id DESC LIMIT ?5",
     )?;
-    let mut lines = statement.query(params![point.0, from, to])?;
+    let before = before.and_then(|id| i64::try_from(id).ok()).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut lines = statement.query(params![point.0, span.from.0, span.to.0, before, limit])?;
     let mut found = Vec::new();
     while let Some(line) = lines.next()? {
         let correction = Correction {
@@ -184,6 +187,23 @@ pub(crate) fn list(
         };
         let before = kept(line, 0, 5)?.row(point);
         found.push(CorrectionStored { id: line.get::<_, i64>(10)?.cast_unsigned(), correction, before });
+    }
+    Ok(found)
+}
+
+/// Rows as the sensor sent them, of those that say something else by now.
+pub(crate) fn sent(connection: &Connection, point: PointNo, span: Span) -> Result<Vec<Row>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT old.at_ms, old.epoch, old.seq, old.old_code, old.old_value
+         FROM (SELECT min(id) AS first, max(id) AS last FROM correction
+               WHERE point = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms, epoch, seq)
+         JOIN correction old ON old.id = first JOIN correction new ON new.id = last
+         WHERE old.old_code <> new.code OR old.old_value IS NOT new.value",
+    )?;
+    let mut lines = statement.query(params![point.0, span.from.0, span.to.0])?;
+    let mut found = Vec::new();
+    while let Some(line) = lines.next()? {
+        found.push(kept(line, 0, 3)?.row(point));
     }
     Ok(found)
 }

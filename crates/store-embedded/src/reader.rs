@@ -204,8 +204,18 @@ impl Series for Reader {
         Some(self.shared.head().rows() as u64)
     }
 
-    fn corrections(&self, point: PointNo, span: Span) -> Result<Vec<CorrectionStored>, SeriesError> {
-        self.with(|connection| corrections::list(connection, point, span.from.0, span.to.0)).map_err(engine)
+    fn corrections(
+        &self,
+        point: PointNo,
+        span: Span,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<CorrectionStored>, SeriesError> {
+        self.with(|connection| corrections::list(connection, point, span, before, limit)).map_err(engine)
+    }
+
+    fn sent(&self, point: PointNo, span: Span) -> Result<Vec<Row>, SeriesError> {
+        self.with(|connection| corrections::sent(connection, point, span)).map_err(engine)
     }
 
     fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Window>, SeriesError> {

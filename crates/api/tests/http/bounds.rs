@@ -2,9 +2,13 @@
 //! too much is refused with a way out.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::client::{Events, get, leave_before_answer, send};
-use crate::world::{POINT, served, served_with};
+use crate::world::{POINT, Served, served, served_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_whose_caller_leaves_is_stopped_and_gives_its_turn_back() {
@@ -83,4 +87,40 @@ async fn a_refusal_for_size_says_what_was_asked_how_much_there_is_and_what_to_do
             assert!(detail.contains(word), "{target}: {word:?} is not in {detail:?}");
         }
     }
+}
+
+/// An export whose caller never reads, once it is at work.
+async fn unread(served: &Served) -> TcpStream {
+    let target = format!("/api/v1/points/{POINT}/export?from=2025-06-01T00:00:00%2B08:00");
+    let mut socket = TcpStream::connect(served.at).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", served.at);
+    socket.write_all(request.as_bytes()).await.unwrap();
+    while served.world.exported.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_nobody_reads_gives_its_turn_back() {
+    let served = served_with(|settings| {
+        settings.limits.queries = 1;
+        settings.limits.query_wait = Duration::from_secs(120);
+        settings.limits.unread = Duration::from_millis(300);
+    })
+    .await;
+    let _socket = unread(&served).await;
+    assert_eq!(get(served.at, &format!("/api/v1/points/{POINT}/readings")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_gets_no_turn_is_refused_instead_of_being_empty() {
+    let served = served_with(|settings| {
+        settings.limits.queries = 1;
+        settings.limits.query_wait = Duration::from_millis(100);
+        settings.limits.unread = Duration::from_secs(3_600);
+    })
+    .await;
+    let _socket = unread(&served).await;
+    assert_eq!(get(served.at, &format!("/api/v1/points/{POINT}/export")).await.status, 503);
 }

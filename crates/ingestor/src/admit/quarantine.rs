@@ -1,11 +1,11 @@
 //! After a start, what is in quarantine is read again, a few entries after each commit, newest first: a program that was
 //! upgraded may understand what the one before it did not, and an engine may take what it has refused.
 
-use anyhow::anyhow;
+use anyhow::{Context, Result, anyhow, bail};
 use sitian_ingest::{Effect, Form, IncidentKind, Retry};
 use sitian_model::{Entry, Timestamp};
 use sitian_registry::{ListFilter, QuarantineStored};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::Admission;
 use crate::readings::Put;
@@ -46,55 +46,75 @@ impl Admission {
         Some(effects)
     }
 
-    /// Goes through the whole quarantine at once. Says how many entries were understood, and how many were not.
-    pub fn reread_all(&mut self, now: Timestamp) -> (u64, u64) {
+    /// Goes through the whole quarantine at once. Says how many entries were understood and stored, and how many were not.
+    ///
+    /// # Errors
+    /// Registry or engine does not answer, or does not store; what was not told as stored stays in quarantine.
+    pub fn reread_all(&mut self, now: Timestamp) -> Result<(u64, u64)> {
+        let failures = self.board().counts.failures;
         while !self.rereading.done && !self.ending {
-            self.reread_some(now);
+            self.reread_some(now)?;
             self.settle(now);
+            if self.board().counts.failures > failures {
+                bail!("store what was understood: the line above says why not");
+            }
         }
-        (self.rereading.understood, self.rereading.left)
+        Ok((self.rereading.understood, self.rereading.left))
     }
 
     /// Tries the next few entries; what is understood is stored with the next commit.
-    pub(super) fn reread_some(&mut self, now: Timestamp) {
+    ///
+    /// # Errors
+    /// Registry or engine does not answer; the entry is tried again the next time.
+    pub(super) fn reread_some(&mut self, now: Timestamp) -> Result<()> {
         if self.rereading.done || self.ingest.is_full() {
-            return;
+            return Ok(());
         }
         let before = self.rereading.before;
         let filter = ListFilter { gateways: None, since: None, before, limit: ENTRIES_AT_ONCE };
-        let page = match self.keeper.reader().quarantine(&filter) {
-            Ok(page) => page,
-            Err(error) => return warn!(%error, "quarantine not read again"),
-        };
+        let page = self.keeper.reader().quarantine(&filter).context("list the quarantine")?;
         for stored in &page {
-            self.rereading.before = Some(stored.id);
-            if stored.redecoded_at.is_some() || stored.form == Form::Rival {
-                continue;
-            }
-            match self.reread(stored, now) {
-                Ok(()) => self.rereading.understood += 1,
-                Err(reason) => {
-                    self.rereading.left += 1;
-                    debug!(id = stored.id, gateway = %stored.gateway, reason, "still not understood");
+            if stored.redecoded_at.is_none() && stored.form != Form::Rival {
+                match self.reread(stored, now)? {
+                    Ok(()) => self.rereading.understood += 1,
+                    Err(reason) => {
+                        self.rereading.left += 1;
+                        debug!(id = stored.id, gateway = %stored.gateway, reason, "still not understood");
+                    }
                 }
             }
+            self.rereading.before = Some(stored.id);
         }
         self.rereading.done = page.len() < ENTRIES_AT_ONCE;
         let Rereading { understood, left, .. } = self.rereading;
         if self.rereading.done && understood + left > 0 {
             info!(understood, left, "quarantine read again");
         }
+        Ok(())
     }
 
-    fn reread(&mut self, stored: &QuarantineStored, now: Timestamp) -> Result<(), String> {
-        let raw = self.keeper.reader().quarantine_raw(stored.id).map_err(|error| error.to_string())?;
-        let retry = retry(stored, raw.unwrap_or_default())?;
+    /// The inner error: the entry is still not understood, or refused.
+    fn reread(&mut self, stored: &QuarantineStored, now: Timestamp) -> Result<Result<(), String>> {
+        let raw =
+            self.keeper.reader().quarantine_raw(stored.id).context("read an entry of the quarantine")?;
         let decode = |bytes: &[u8]| sitian_wire::decode_record(bytes).map_err(|error| error.to_string());
+        let retry = match retry(stored, raw.unwrap_or_default()) {
+            Ok(retry) => retry,
+            Err(reason) => return Ok(Err(reason)),
+        };
         if let Some(elsewhere) = &mut self.elsewhere {
+            let rows = match self.ingest.read_again(&retry, &decode, now) {
+                Ok(rows) => rows,
+                Err(reason) => return Ok(Err(reason)),
+            };
             // What it refuses again stays one entry, and is not said to be stored.
-            elsewhere.takes(&self.ingest.read_again(&retry, &decode, now)?)?;
+            if let Some(why) =
+                elsewhere.refuses(&rows).context("ask the engine whether it takes what it refused")?
+            {
+                return Ok(Err(format!("the engine still refuses it: {why}")));
+            }
         }
-        self.ingest.handle_retry(&retry, &decode, now)
+        Ok(self.ingest.handle_retry(&retry, &decode, now))
     }
 
     /// Whatever was decided and not stored has to be tried again.

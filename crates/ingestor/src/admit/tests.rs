@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sitian_alert::{Episode, Phase, Subject, Vocabulary};
-use sitian_api::{Presenter, Zone};
+use sitian_api::{Backend, Presenter, Zone};
 use sitian_ingest::{Form, Limits, Quarantined};
 use sitian_model::{
     Batch, DeviceId, DeviceInfo, Entry, Epoch, Held, Manifest, PointInfo, PointKey, Quality, Reading, Record,
@@ -373,7 +373,11 @@ async fn what_the_engine_refused_waits_until_it_takes_it_and_is_stored_once() {
     {
         far.takes_all.store(takes_all, Ordering::Relaxed);
         let mut admission = start_beside(&path, Some(&far));
-        assert_eq!(admission.reread_all(now), read_again, "{takes_all}");
+        // An engine that does not answer has said nothing about the entry.
+        far.down.store(true, Ordering::Relaxed);
+        assert_eq!(admission.reread_all(now).is_err(), waiting > 0 || read_again.0 > 0, "{takes_all}");
+        far.down.store(false, Ordering::Relaxed);
+        assert_eq!(admission.reread_all(now).expect("the engine answers"), read_again, "{takes_all}");
         let held = admission.keeper.reader().quarantine(&all).expect("reads");
         assert_eq!(held.len(), 1, "nothing is set aside twice");
         assert_eq!(held.iter().filter(|entry| entry.redecoded_at.is_none()).count(), waiting);
@@ -381,6 +385,25 @@ async fn what_the_engine_refused_waits_until_it_takes_it_and_is_stored_once() {
     let mut values: Vec<_> = far.values().into_iter().flatten().collect();
     values.sort_by(f64::total_cmp);
     assert_eq!(values, [1.0, 2.0, 3.0, 5_000.0, 6_000.0, 7_000.0]);
+}
+
+#[tokio::test]
+async fn what_comes_again_after_a_failed_commit_is_counted_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (far, now) = (Far::default(), now());
+    let mut admission = start_beside(&folder.path().join("sitian.db"), Some(&far));
+    admission.ingest.handle_manifest(&gateway(), epoch(1), manifest(&["a", "b"]), now);
+    for (seq, failures) in [(0, 0), (1, 4), (2, 1)] {
+        for down in std::iter::repeat_n(true, failures).chain([false]) {
+            far.down.store(down, Ordering::Relaxed);
+            hear(&mut admission, 1, seq, &[3.0, 4.0], &[], now.plus_ms(1_000 * seq as i64));
+            admission.settle(now);
+        }
+        let page = admission.centre.metrics(&sitian_api::backend::Work::default());
+        for (name, expected) in [("records_admitted", seq + 1), ("readings_stored", 2 * (seq + 1))] {
+            assert!(page.contains(&format!("sitian_{name}_total {expected}.0\n")), "{name}: {page}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Corrections: a person's word about stored readings becomes rows with a history; what they touched carries a mark.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sitian_api::backend::{Change, CorrectionsQuery, NewCorrection};
 use sitian_api::limits::CORRECTED_MAX;
@@ -32,7 +32,8 @@ impl Centre {
             )));
         }
         let rows = self.rows_of(no, wanted.span)?;
-        let sent = self.sent(no, wanted.span)?;
+        let sent: HashMap<Key, Row> =
+            self.series.sent(no, wanted.span)?.into_iter().map(|row| (key(&row), row)).collect();
         let now = self.now();
         let change = |row: &Row| {
             let row = changed(row, sent.get(&key(row)).unwrap_or(row), wanted.change)?;
@@ -61,10 +62,7 @@ impl Centre {
         let before =
             query.after.as_ref().map(|text| text.parse::<u64>().map_err(|_| foreign())).transpose()?;
         let no = Self::number(&self.board(), id)?;
-        let mut found = self.series.corrections(no, query.span)?;
-        found.reverse();
-        found.retain(|one| before.is_none_or(|before| one.id < before));
-        found.truncate(query.limit + 1);
+        let found = self.series.corrections(no, query.span, before, query.limit + 1)?;
         let board = self.board();
         let show = |one: &CorrectionStored| {
             let epoch = board.epochs.get(&one.correction.row.epoch).copied();
@@ -84,19 +82,10 @@ impl Centre {
         Ok(found.rows)
     }
 
-    /// What sensors sent, of the rows that say something else by now.
-    fn sent(&self, no: PointNo, span: Span) -> Result<HashMap<Key, Row>, BackendError> {
-        let mut sent = HashMap::new();
-        for one in self.series.corrections(no, span)? {
-            sent.entry(key(&one.before)).or_insert(one.before);
-        }
-        Ok(sent)
-    }
-
     /// Marks what is not what the sensor sent.
     pub fn mark_readings(&self, shown: &mut Readings, rows: &[Row]) -> Result<(), BackendError> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
-        let marks = self.marks(first.point, Span { from: first.at, to: last.at.plus_ms(1) })?;
+        let marks = corrected(&*self.series, first.point, Span { from: first.at, to: last.at.plus_ms(1) })?;
         for (item, row) in shown.items.iter_mut().zip(rows) {
             item.corrected = marks.contains(&key(row));
         }
@@ -111,18 +100,13 @@ impl Centre {
         windows: &[Window],
     ) -> Result<(), BackendError> {
         let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Ok(()) };
-        let marks = self.marks(no, Span { from: first.from, to: last.to })?;
-        for (at, ..) in marks {
-            let place = windows.partition_point(|window| window.to <= at);
+        for row in self.series.sent(no, Span { from: first.from, to: last.to })? {
+            let place = windows.partition_point(|window| window.to <= row.at);
             if let Some(item) = shown.items.get_mut(place) {
                 item.corrected += 1;
             }
         }
         Ok(())
-    }
-
-    fn marks(&self, no: PointNo, span: Span) -> Result<HashSet<Key>, BackendError> {
-        Ok(corrected(&*self.series, no, span)?)
     }
 }
 

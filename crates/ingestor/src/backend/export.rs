@@ -80,13 +80,13 @@ pub fn notes(points: &[&PointEntry], span: Span, zone: &Zone) -> Vec<(String, St
     ]
 }
 
-/// The rows of a point that a person has corrected.
+/// What names the rows that say something else by now than the sensor sent.
 pub fn corrected(
     series: &dyn Series,
     point: PointNo,
     span: Span,
 ) -> Result<HashSet<(Timestamp, EpochNo, Seq)>, SeriesError> {
-    Ok(series.corrections(point, span)?.iter().map(|one| key(&one.correction.row)).collect())
+    Ok(series.sent(point, span)?.iter().map(key).collect())
 }
 
 /// What names a row of a point.

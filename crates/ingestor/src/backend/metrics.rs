@@ -84,6 +84,7 @@ impl Centre {
         let refused = stats.rejected;
         let refused = [
             ("poison", refused.poison),
+            ("damaged", refused.damaged),
             ("out_of_order", refused.out_of_order),
             ("unknown_manifest", refused.unknown_manifest),
             ("foreign_manifest", refused.foreign_manifest),

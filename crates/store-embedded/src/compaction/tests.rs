@@ -1,7 +1,7 @@
 //! Tests that look at the shelf behind the compaction.
 
 use sitian_ingest::Effect;
-use sitian_model::{PointNo, Row, Timestamp};
+use sitian_model::{Cause, PointNo, Quality, Row, Timestamp};
 use sitian_series::contract::{alike, good, span};
 use sitian_series::{AggregateQuery, Extras, QueryFault, RangeQuery, Retention, Series, SeriesError, Window};
 
@@ -193,12 +193,40 @@ fn a_correction_changes_every_answer_keeps_its_history_and_is_not_undone_by_a_co
         store.seal().unwrap();
         compact(&mut compactor, 0);
     }
-    let history = store.reader().corrections(PointNo(1), span(0, i64::MAX)).unwrap();
-    assert_eq!(history.len(), 2);
-    assert_eq!((history[0].correction.clone(), history[0].before), (correction, row(500)));
+    let history =
+        |before, limit| store.reader().corrections(PointNo(1), span(0, i64::MAX), before, limit).unwrap();
+    let both = history(None, 9);
+    assert_eq!(both.len(), 2, "the newest first");
+    assert_eq!((both[1].correction.clone(), both[1].before), (correction, row(500)));
+    assert_eq!((history(None, 1), history(Some(both[0].id), 9)), (both[..1].to_vec(), both[1..].to_vec()));
     drop((compactor, store));
     let store = open(&folder);
     assert_eq!(store.reader().latest(&[PointNo(1)]).unwrap(), [Some(newest)], "after a restart");
+}
+
+#[test]
+fn a_reading_counts_as_corrected_only_while_it_says_something_else_than_the_sensor_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder);
+    commit(&mut store, 0..20);
+    let say = |n: i64, value: Option<f64>, quality| {
+        let row = Row { value, quality, ..row(n) };
+        Correction { row, by: "王站长".into(), note: "probe was out".into(), at: Timestamp(7) }
+    };
+    let sent = |store: &Store| store.reader().sent(PointNo(1), span(0, row(15).at.0)).unwrap();
+    let (as_sent, bad) = (row(5), Quality::Bad(Cause::Timeout));
+    for (correction, expected) in [
+        (say(15, Some(-5.0), as_sent.quality), vec![]),
+        (say(5, Some(-5.0), as_sent.quality), vec![as_sent]),
+        (say(5, Some(-6.0), as_sent.quality), vec![as_sent]),
+        (say(5, as_sent.value, as_sent.quality), vec![]),
+        (say(5, None, bad), vec![as_sent]),
+        (say(5, as_sent.value, bad), vec![as_sent]),
+        (say(5, as_sent.value, as_sent.quality), vec![]),
+    ] {
+        assert!(store.correct(&correction).unwrap());
+        assert_eq!(sent(&store), expected, "{correction:?}");
+    }
 }
 
 #[test]
