@@ -26,7 +26,9 @@ pub use fault::ConfigFault;
 pub use id::{BaseId, DeviceId, GatewayId, IdError, PointId, PointKey};
 pub use mutant::Mutant;
 pub use quality::{Cause, Quality};
-pub use reading::{DeviceInfo, EpochNo, Manifest, PointIndex, PointInfo, PointNo, Reading, Record, Row};
+pub use reading::{
+    DeviceInfo, EpochNo, Manifest, PointIndex, PointInfo, PointNo, Reading, Record, Row, TEXT_BYTES_MAX,
+};
 pub use severity::Severity;
 pub use slot::{Numbers, Slot};
 pub use time::{Span, Timestamp};

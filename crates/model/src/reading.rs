@@ -44,7 +44,11 @@ pub struct Manifest {
     pub points: Vec<PointInfo>,
 }
 
-/// One device of a manifest.
+/// Most bytes of a text of a manifest: a name, a place, a unit. Some 85 Chinese characters. It stands before every row in
+/// engines that name rows in full.
+pub const TEXT_BYTES_MAX: usize = 256;
+
+/// One device of a manifest. No text is longer than [`TEXT_BYTES_MAX`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceInfo {
     /// Unique under the gateway.
@@ -59,7 +63,7 @@ pub struct DeviceInfo {
     pub bus: String,
 }
 
-/// One point of a manifest.
+/// One point of a manifest. No text is longer than [`TEXT_BYTES_MAX`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointInfo {
     /// Position of its device in [`Manifest::devices`].

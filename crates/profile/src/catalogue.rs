@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sitian_model::ConfigFault;
+use sitian_model::{ConfigFault, TEXT_BYTES_MAX};
 
 use crate::section::Section;
 
@@ -102,6 +102,10 @@ fn measurement(id: &str, entry: &mut Section<'_, '_>) -> Option<Measurement> {
     }
     let (name_zh, name_en) = (entry.text("name_zh"), entry.text("name_en"));
     let unit = entry.text_maybe_empty("unit");
+    if unit.as_ref().is_some_and(|unit| unit.len() > TEXT_BYTES_MAX) {
+        let help = format!("write a symbol of at most {TEXT_BYTES_MAX} bytes");
+        entry.fault_at(entry.offset("unit"), format!("the unit of {id} is too long"), help);
+    }
     let decimals = entry.integer("decimals", 0, 9);
     let medium = entry.word("medium", &Medium::WORDS);
     let plausible = match (entry.optional_decimal("min"), entry.optional_decimal("max")) {
@@ -125,4 +129,25 @@ fn measurement(id: &str, entry: &mut Section<'_, '_>) -> Option<Measurement> {
         medium: medium?,
         plausible,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_that_the_centre_would_not_take_is_refused_where_it_stands() {
+        let text = |unit: &str| {
+            format!(
+                "[ec]\nname_zh = \"电导率\"\nname_en = \"EC\"\nunit = {unit:?}\ndecimals = 0\nmedium = \"soil\"\n"
+            )
+        };
+        let long = "µS".repeat(86);
+        assert!(Catalogue::parse("m.toml", &text(&long[..255])).is_ok());
+        let faults = Catalogue::parse("m.toml", &text(&long)).unwrap_err();
+        assert_eq!(
+            faults[0].to_string(),
+            "m.toml:4:8: the unit of ec is too long\n  help: write a symbol of at most 256 bytes"
+        );
+    }
 }

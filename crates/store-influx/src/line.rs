@@ -10,7 +10,7 @@
 
 use std::fmt::Write;
 
-use sitian_model::Row;
+use sitian_model::{Row, TEXT_BYTES_MAX};
 
 use crate::names::Tags;
 
@@ -27,7 +27,7 @@ pub enum LineFault {
     Text {
         /// The tag.
         key: &'static str,
-        /// What it was to say.
+        /// What it was to say, or how that begins.
         value: String,
         /// What is wrong with it.
         why: &'static str,
@@ -55,7 +55,10 @@ pub(crate) fn heading(tags: &Tags) -> Result<String, LineFault> {
 }
 
 fn put_tag(out: &mut String, key: &'static str, value: &str) -> Result<(), LineFault> {
-    let fault = |why| LineFault::Text { key, value: value.to_owned(), why };
+    let fault = |why| LineFault::Text { key, value: value.chars().take(64).collect(), why };
+    if value.len() > TEXT_BYTES_MAX {
+        return Err(fault("it is longer than 256 bytes"));
+    }
     if value.ends_with('\\') {
         return Err(fault("it ends with a backslash"));
     }

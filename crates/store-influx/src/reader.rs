@@ -183,8 +183,15 @@ impl Series for Reader {
         let mut found = HashMap::new();
         let mut left = self.names.some(points);
         for back_ms in LOOKS_MS {
-            for part in Choice::parts(&left, POINTS_MAX, NAMES_BYTES_MAX) {
-                self.newest(part, back_ms, &mut found)?;
+            let mut parts = Choice::parts(&left, POINTS_MAX, NAMES_BYTES_MAX);
+            while let Some(part) = parts.pop() {
+                match self.newest(part, back_ms, &mut found) {
+                    // The server says all tags of a point with each of its fields.
+                    Err(EngineError::TooLong { .. }) if part.len() > 1 => {
+                        parts.extend(<[_; 2]>::from(part.split_at(part.len() / 2)));
+                    }
+                    answered => answered?,
+                }
             }
             left.retain(|(point, _)| !found.contains_key(point));
         }

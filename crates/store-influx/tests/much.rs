@@ -18,7 +18,7 @@ use flate2::write::GzEncoder;
 use real::between::Between;
 use real::pretended;
 use real::running::Running;
-use sitian_model::{Cause, Epoch, EpochNo, PointNo, Row};
+use sitian_model::{Cause, Epoch, EpochNo, PointNo, Row, TEXT_BYTES_MAX};
 use sitian_series::contract::{Reference, alike, bad, good, span};
 use sitian_series::{AggregateQuery, Append, Extras, RangeQuery, Series};
 use sitian_store_influx::influx::{self, Bucket};
@@ -59,6 +59,23 @@ fn of_victoria(url: String, names: Arc<Names>) -> Engine {
 fn of_influx(url: String, names: Arc<Names>) -> Result<Engine, EngineError> {
     let bucket = Bucket { organisation: "o".into(), bucket: "soil".into(), token: Token("t".into()) };
     influx::connect(access(url), bucket, names, Patience::default())
+}
+
+/// Every tag of a point as long as it may be; the number stands at the end of its key.
+fn all_tags(no: u32, long: impl Fn() -> String) -> Tags {
+    let point = long();
+    let point = format!("{}{no:06}", &point[6..]);
+    Tags {
+        gateway: long(),
+        device: long(),
+        point,
+        measurement: long(),
+        unit: long(),
+        base: long(),
+        city: long(),
+        county: long(),
+        town: long(),
+    }
 }
 
 /// All rows of a point, as they come.
@@ -104,6 +121,34 @@ fn points_on_many_gateways_with_the_longest_names_are_asked_about_in_questions_t
     };
     let windows = reader.aggregate(&query).expect("answers");
     assert_eq!((windows[0].good, windows[0].bad.get(&Cause::Timeout)), (2, Some(&1)));
+}
+
+#[test]
+fn points_of_which_an_engine_has_too_much_to_say_at_once_are_asked_about_in_halves() {
+    const SIDE: u32 = 30;
+    let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
+    let between = Between::start(&running, |_, said| said);
+    let names = Names::default();
+    for no in 0..SIDE * SIDE {
+        let (gateway, device) = (format!("gw-{}", no / SIDE), format!("d-{}", no % SIDE));
+        let tags = all_tags(no, || "x".repeat(TEXT_BYTES_MAX));
+        names
+            .point(PointNo(no), Tags { gateway, device, point: "p".into(), ..tags })
+            .expect("can be written");
+    }
+    names.epoch(EpochNo(1), Epoch([17; 16]));
+    let mut engine = of_victoria(between.scripted.url.clone(), Arc::new(names));
+    let now_ms = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as i64;
+    let rows: Vec<Row> = (0..SIDE * SIDE).map(|no| good(no, now_ms, 1, 1.0)).collect();
+    assert_eq!(engine.append(&rows).expect("takes all"), []);
+    // Another device of each gateway: the server is asked about all devices of all gateways.
+    let points: Vec<PointNo> = (0..SIDE).map(|n| PointNo(n * SIDE + n)).collect();
+    let expected: Vec<Option<Row>> = points.iter().map(|point| Some(rows[point.0 as usize])).collect();
+    assert_eq!(engine.reader().latest(&points).expect("answers"), expected);
+    let lengths = between.lengths("/api/v1/query");
+    let (long, short): (Vec<usize>, Vec<usize>) =
+        lengths.into_iter().partition(|bytes| *bytes > ANSWER_BYTES_MAX);
+    assert_eq!((long.len(), short.len()), (1, 2), "{long:?} {short:?}");
 }
 
 #[test]
@@ -170,16 +215,19 @@ fn an_answer_is_not_unpacked_further_than_it_is_listened_to() {
 #[test]
 fn a_request_goes_out_when_it_is_long_however_few_its_lines_are() {
     let server = pretended::start();
-    let (names, unit) = (Names::default(), "x".repeat(100_000));
-    let tags = Tags { gateway: "g".into(), device: "d".into(), point: "p".into(), unit, ..Tags::default() };
-    names.point(PointNo(1), tags).expect("can be written");
+    let (names, long) = (Names::default(), || "x".repeat(TEXT_BYTES_MAX));
+    names.point(PointNo(1), all_tags(1, long)).expect("can be written");
+    let unit = "x".repeat(TEXT_BYTES_MAX + 1);
+    let fault = names.point(PointNo(2), Tags { unit, ..all_tags(2, long) }).expect_err("is too long");
+    assert!(fault.to_string().contains("tag unit") && fault.to_string().len() < 200, "{fault}");
     names.epoch(EpochNo(1), Epoch([17; 16]));
     let mut engine = of_influx(server.url.clone(), Arc::new(names)).expect("is fit");
-    let rows: Vec<Row> = (0..200).map(|n| good(1, BEGIN_MS + n, n as u64, 1.0)).collect();
+    let rows: Vec<Row> = (0..5_000).map(|n| good(1, BEGIN_MS + n, n as u64, 1.0)).collect();
     assert_eq!(engine.append(&rows).expect("takes all"), []);
     let writes: Vec<usize> = server.heard().iter().map(|heard| heard.body.len()).collect();
     assert!(writes.iter().all(|bytes| *bytes < 5 << 20), "{writes:?}");
-    assert_eq!(walked(&engine.reader(), BEGIN_MS, BEGIN_MS + 1_000), rows);
+    assert!(writes.iter().sum::<usize>() > 9 << 20, "{writes:?}");
+    assert!(walked(&engine.reader(), BEGIN_MS, BEGIN_MS + 5_000) == rows);
 }
 
 #[test]

@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 
 use prost::Message;
-use sitian_model::{DeviceId, DeviceInfo, Epoch, GatewayId, IdError, Manifest, PointInfo, PointKey};
+use sitian_model::{
+    DeviceId, DeviceInfo, Epoch, GatewayId, IdError, Manifest, PointInfo, PointKey, TEXT_BYTES_MAX,
+};
 
 use crate::body::{Packed, WIRE_BYTES_MAX, pack, unpack};
+use crate::control::text;
 use crate::fault::{DecodeError, at_most, epoch, known_version, malformed, parse};
 use crate::proto;
 use crate::state::{SOFTWARE_BYTES_MAX, cut};
@@ -19,8 +22,8 @@ pub const POINTS_MAX: usize = 8192;
 const DEVICES_TAG: u32 = 3;
 const POINTS_TAG: u32 = 4;
 
-/// Encodes a manifest. The result is readable if the manifest keeps to [`DEVICES_MAX`] and [`POINTS_MAX`], its body to
-/// [`crate::DECODED_BYTES_MAX`] and the result to [`WIRE_BYTES_MAX`]; whoever writes a configuration checks that.
+/// Encodes a manifest. The result is readable if the manifest keeps to [`DEVICES_MAX`] and [`POINTS_MAX`], its texts to
+/// [`TEXT_BYTES_MAX`], its body to [`crate::DECODED_BYTES_MAX`] and the result to [`WIRE_BYTES_MAX`]; whoever writes a configuration checks that.
 pub fn encode_manifest(epoch: &Epoch, manifest: &Manifest) -> Vec<u8> {
     let device = |d: &DeviceInfo| proto::Device {
         id: d.id.to_string(),
@@ -107,7 +110,14 @@ fn manifest(inner: proto::Manifest) -> Result<Manifest, DecodeError> {
         if !device_ids.insert(id.clone()) {
             return Err(malformed(format!("device {id} is named twice")));
         }
-        devices.push(DeviceInfo { id, name, place, profile, bus });
+        let short = |what: &str, value| text(&format!("{what} of device {id}"), value, TEXT_BYTES_MAX);
+        devices.push(DeviceInfo {
+            name: short("name", name)?,
+            place: short("place", place)?,
+            profile: short("profile", profile)?,
+            bus: short("bus", bus)?,
+            id,
+        });
     }
     let mut keys = HashSet::new();
     let mut points = Vec::with_capacity(inner.points.len());
@@ -121,6 +131,8 @@ fn manifest(inner: proto::Manifest) -> Result<Manifest, DecodeError> {
         }
         let decimals =
             u8::try_from(decimals).map_err(|_| malformed(format!("point {key} has {decimals} decimals")))?;
+        let short = |what: &str, value| text(&format!("{what} of point {key}"), value, TEXT_BYTES_MAX);
+        let (measurement, unit) = (short("measurement", measurement)?, short("unit", unit)?);
         points.push(PointInfo { device, key, measurement, unit, decimals, interval_ms });
     }
     let gateway = GatewayId::new(&inner.gateway).map_err(bad_id)?;

@@ -256,6 +256,45 @@ fn a_manifest_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn a_manifest_with_a_text_that_is_too_long_is_refused_with_what_it_is() {
+    let long = "字".repeat(85) + "xy";
+    assert_eq!(long.len(), TEXT_BYTES_MAX + 1);
+    let check = |change: &dyn Fn(&mut DeviceInfo, &mut PointInfo, &str), what: &str| {
+        let mut device = DeviceInfo {
+            id: DeviceId::new("soil-1").unwrap(),
+            name: String::new(),
+            place: String::new(),
+            profile: String::new(),
+            bus: String::new(),
+        };
+        let mut point = PointInfo {
+            device: 0,
+            key: PointKey::new("ec").unwrap(),
+            measurement: String::new(),
+            unit: String::new(),
+            decimals: 0,
+            interval_ms: 1,
+        };
+        let mut told = |text: &str| {
+            change(&mut device, &mut point, text);
+            let gateway = GatewayId::new("gw").unwrap();
+            let (devices, points) = (vec![device.clone()], vec![point.clone()]);
+            let manifest = Manifest { gateway, software: String::new(), devices, points };
+            decode_manifest(&encode_manifest(&EPOCH, &manifest)).map(|(_, back)| assert_eq!(back, manifest))
+        };
+        assert_eq!(told(&long[..TEXT_BYTES_MAX]), Ok(()), "{what}");
+        let error = told(&long).unwrap_err().to_string();
+        assert_eq!(error, format!("{what} has 257 bytes, at most 256 are allowed"));
+    };
+    check(&|device, _, text| device.name = text.into(), "name of device soil-1");
+    check(&|device, _, text| device.place = text.into(), "place of device soil-1");
+    check(&|device, _, text| device.profile = text.into(), "profile of device soil-1");
+    check(&|device, _, text| device.bus = text.into(), "bus of device soil-1");
+    check(&|_, point, text| point.measurement = text.into(), "measurement of point ec");
+    check(&|_, point, text| point.unit = text.into(), "unit of point ec");
+}
+
+#[test]
 fn more_held_epochs_than_can_be_listed_are_not_listed_at_all() {
     for (count, expected) in [(HELD_MAX, HELD_MAX), (HELD_MAX + 1, 0)] {
         let held = |i: usize| Held { epoch: Epoch([i as u8; 16]), oldest: 0, end: 1, acked: 0 };

@@ -1,6 +1,6 @@
 //! One device: its profile, its points, its place in the manifest.
 
-use sitian_model::{DeviceId, DeviceInfo, Manifest, PointIndex, PointInfo};
+use sitian_model::{DeviceId, DeviceInfo, Manifest, PointIndex, PointInfo, TEXT_BYTES_MAX};
 use sitian_poll::{DevicePlan, PointPlan};
 use sitian_profile::{Profile, ProfilePoint};
 
@@ -70,6 +70,27 @@ impl Judge<'_> {
         let priority = device.priority.unwrap_or(0);
         let profile = profile.clone();
         Some((id, DevicePlan { unit, profile, points, timeout_ms, retries: RETRIES, priority }))
+    }
+
+    /// Whether a text that travels to the centre is longer than it takes.
+    pub(super) fn has_long_texts(&mut self) -> bool {
+        let settings = &self.loaded.value;
+        let buses = settings.bus.iter().enumerate().map(|(n, bus)| (format!("bus[{n}].name"), &bus.name));
+        let devices = settings.device.iter().enumerate().flat_map(|(n, device)| {
+            let name = device.name.iter().map(move |name| (format!("device[{n}].name"), name));
+            name.chain([(format!("device[{n}].place"), &device.place)])
+        });
+        let long: Vec<(String, usize)> = buses
+            .chain(devices)
+            .map(|(key, text)| (key, text.len()))
+            .filter(|(_, bytes)| *bytes > TEXT_BYTES_MAX)
+            .collect();
+        for (key, bytes) in &long {
+            let what = format!("{key}: {bytes} bytes are too long");
+            let help = format!("write at most {TEXT_BYTES_MAX} bytes: a Chinese character takes three");
+            self.fault(key, what, help);
+        }
+        !long.is_empty()
     }
 
     pub(super) fn interval_ms(&mut self, place: &str, seconds: Option<f64>) -> Option<u32> {

@@ -74,6 +74,19 @@ fn former_ids_are_ids_and_others_than_the_present_one() {
 }
 
 #[test]
+fn texts_that_the_centre_would_not_take_are_refused_where_they_stand() {
+    let (long, words) = ("字".repeat(86), ["258 bytes are too long", "at most 256 bytes"]);
+    let named = |key: &str, text: &str| {
+        LINE.replace("id = \"soil-1\"", &format!("id = \"soil-1\"\n{key} = \"{text}\""))
+    };
+    for (key, place) in [("name", "11:8"), ("place", "11:9")] {
+        check(&named(key, &long[3..]), "", &[]);
+        check(&named(key, &long), place, &words);
+    }
+    check(&LINE.replace("\"line\"", &format!("{long:?}")), "5:8", &words);
+}
+
+#[test]
 fn dtus_that_dial_in_need_an_identity_that_can_be_told_from_the_others() {
     let dial = |more: &str| {
         LINE.replace("kind = \"rtu\"\npath = \"/dev/ttyS9\"", &format!("kind = \"dial_in\"\n{more}"))
