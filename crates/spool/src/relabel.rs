@@ -46,7 +46,10 @@ impl<D: Disk> Spool<D> {
                 }
             }
             self.commit()?;
-            self.release(old, from);
+            // Nothing is trimmed for it: these labels are not stored centrally, and must not be told as gone.
+            if let Some(stream) = self.stream_mut(old) {
+                stream.acked = from;
+            }
         }
         self.drop_epoch(old);
         Ok(())

@@ -107,10 +107,11 @@ impl<D: Disk> Spool<D> {
         true
     }
 
-    /// Removes every segment of an epoch and the epoch itself.
+    /// Removes every segment of an epoch and the epoch itself; the newest first, so that a process that dies on the way
+    /// leaves no hole.
     pub(crate) fn drop_epoch(&mut self, epoch: Epoch) {
         let numbers: Vec<u64> =
-            self.segments.iter().filter(|(_, s)| s.epoch == epoch).map(|(n, _)| *n).collect();
+            self.segments.iter().rev().filter(|(_, s)| s.epoch == epoch).map(|(n, _)| *n).collect();
         let gone = numbers.into_iter().filter(|n| !self.remove_segment(*n)).count() == 0;
         if gone {
             self.streams.retain(|s| s.epoch != epoch);

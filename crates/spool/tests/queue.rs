@@ -443,6 +443,60 @@ fn relabelling_moves_what_is_unacked_and_nothing_else() {
 }
 
 #[test]
+fn what_was_relabelled_is_not_told_as_gone_however_old_it_is() {
+    let limits = Limits { keep_behind_ms: 100_000, ..small() };
+    let mut spool = fresh(limits);
+    fill(&mut spool, 0..30);
+    spool.release(epoch(1), 10);
+    spool.seal(epoch(2));
+    for seq in 0..10 {
+        assert_eq!(spool.append(&payload(epoch(2), seq), span(1_000 + seq)), Ok(seq));
+        spool.commit().unwrap();
+    }
+    spool.relabel(epoch(1), epoch(3)).unwrap();
+    for start in 4..6 {
+        let held: Vec<_> = spool.held().iter().map(|held| (held.epoch, held.end, held.acked)).collect();
+        assert_eq!(held, [(epoch(2), 10, 0), (epoch(3), 20, 0)]);
+        spool = reopen(spool, limits, start);
+    }
+}
+
+#[test]
+fn a_process_that_dies_amid_relabelling_leaves_no_hole() {
+    let mut spool = fresh(small());
+    fill(&mut spool, 0..60);
+    spool.release(epoch(1), 10);
+    let disk = spool.into_disk().process_death();
+    let relabelled = |power_off_at| {
+        let mut disk = disk.clone();
+        disk.faults.power_off_at = power_off_at;
+        let mut spool = Spool::open(disk, small(), epoch(2)).0;
+        let outcome = spool.relabel(epoch(1), epoch(3));
+        assert!(outcome.is_ok() || power_off_at.is_some());
+        spool
+    };
+    for calls in 0..relabelled(None).disk_mut().calls {
+        let mut spool = reopen(relabelled(Some(calls)), small(), 4);
+        let acked = spool.held().first().filter(|held| held.epoch == epoch(1)).map_or(60, |held| held.acked);
+        let left = drain(&mut spool, epoch(1), acked);
+        assert_eq!(gaps(&left).1, [], "after {calls} calls");
+        spool.relabel(epoch(1), epoch(5)).unwrap();
+        let moved: usize = [3, 5].iter().map(|label| records(&mut spool, epoch(*label))).sum();
+        assert!(moved >= 50, "{moved} of 50 after {calls} calls");
+    }
+}
+
+/// How many records there are under labels that are not those they were written under.
+fn records(spool: &mut Spool<MemoryDisk>, label: sitian_model::Epoch) -> usize {
+    let (mut next, mut found) = (0, 0);
+    while let Some(run) = spool.read(label, next, 3000).ok().filter(|run| !run.entries.is_empty()) {
+        next += run.entries.iter().map(Entry::width).sum::<u64>();
+        found += run.entries.iter().filter(|entry| matches!(entry, Entry::Record(_))).count();
+    }
+    found
+}
+
+#[test]
 fn what_is_too_large_is_refused_and_takes_no_label() {
     let mut spool = fresh(small());
     assert!(spool.append(&vec![0; 2049], span(0)).is_err());

@@ -434,18 +434,22 @@ impl Oracle {
         found
     }
 
-    /// Nobody is told of a loss that cannot have been.
+    /// Nobody is told of a loss that cannot have been, nor of a restoration without one.
     ///
     /// A gateway that was cloned is excused: two cards that list different ends of an epoch that neither writes any more
     /// cannot be told from one card that has lost the difference. Two more things do alarm without a loss: an epoch that is acknowledged and trimmed before any live batch has listed it
     /// as sealed (with a keep-behind of days that takes days without a reading), and one whose manifest and first live
     /// batch are both overtaken by its successor's.
     fn alarms(&self, book: &Book) -> Vec<String> {
+        let mut found = Vec::new();
+        let restored = book.incidents.iter().filter(|i| i.kind == IncidentKind::ServerRestored);
+        if !self.centre_restored {
+            found.extend(restored.map(|incident| format!("a restoration that was none: {incident:?}")));
+        }
         if !self.alarms_are_true {
-            return Vec::new();
+            return found;
         }
         let loss = |kind| matches!(kind, IncidentKind::PossibleLoss | IncidentKind::CardLost);
-        let mut found = Vec::new();
         for incident in book.incidents.iter().filter(|i| loss(i.kind)) {
             let boards = || self.gateways.iter().zip(&self.excuses).filter(|(g, _)| **g == incident.gateway);
             let excused = boards().any(|(_, e)| e.card_lost) && self.pardon(Pardon::LossOfCard)
