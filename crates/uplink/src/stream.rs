@@ -51,6 +51,8 @@ pub(crate) struct Stream {
     pub unknown: bool,
     /// Another writer uses this epoch; nothing is sent until it is relabelled.
     pub forked: bool,
+    /// Where the other writer's history differs, and this gateway's chain there; if the centre may not know of it.
+    pub differs: Option<(Seq, u32)>,
     /// This process has written to it: nobody else can have committed more of it than was sent.
     pub own: bool,
     /// Waits for the chain at its `committed`.
@@ -79,6 +81,7 @@ impl Stream {
             taken_back: None,
             unknown: false,
             forked: false,
+            differs: None,
             own: false,
             doubt: None,
             checking: false,

@@ -237,17 +237,19 @@ impl Uplink {
                 stream.probe_due = true;
                 self.commands.push_back(Command::Release { epoch: ack.epoch, committed: ack.committed });
             }
-            // A centre that has just started says so: what was under way to its predecessor is lost. Several such words
-            // may be on their way; one of them is enough.
-            Action::Rewind
-                if ack.committed == stream.held.acked && now_ms >= stream.rewound_ms + REWIND_PAUSE_MS =>
-            {
-                stream.rewound_ms = now_ms;
-                stream.restart();
+            // A centre that has just started says so: what was under way to its predecessor is lost. Or what came next was
+            // damaged, be it in one group with what is committed now. Several such words may be on their way; one of
+            // them is enough.
+            Action::Rewind => {
+                self.advance(at, ack.committed);
+                let stream = &mut self.streams[at];
+                let news = stream.held.acked > acked || now_ms >= stream.rewound_ms + REWIND_PAUSE_MS;
+                if ack.committed == stream.held.acked && news {
+                    stream.rewound_ms = now_ms;
+                    stream.restart();
+                }
             }
-            Action::Rewind | Action::Ok | Action::Slow | Action::Quarantined => {
-                self.advance(at, ack.committed)
-            }
+            Action::Ok | Action::Slow | Action::Quarantined => self.advance(at, ack.committed),
         }
     }
 
@@ -446,10 +448,11 @@ impl Uplink {
         let count = self.streams.len();
         let round = count.min(self.limits.held_max);
         for n in 0..round {
-            let stream = &mut self.streams[(self.probe_from + n) % count];
-            stream.probe_due = true;
-            if stream.forked {
-                self.commands.push_back(Command::Relabel(stream.held.epoch));
+            let at = (self.probe_from + n) % count;
+            self.streams[at].probe_due = true;
+            if self.streams[at].forked {
+                self.say_fork(at);
+                self.commands.push_back(Command::Relabel(self.streams[at].held.epoch));
             }
         }
         self.probe_from = if count > round { (self.probe_from + round) % count } else { 0 };

@@ -339,6 +339,21 @@ fn a_rewind_starts_again_where_the_centre_remembers_once() {
 }
 
 #[test]
+fn a_rewind_that_also_commits_starts_again_at_once_behind_what_it_commits() {
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 11)], 2_000);
+    answer(&mut uplink, LIVE, 10, 1, 2_000);
+    spool(&mut uplink, &[held(LIVE, 10, 13)], 2_001);
+    answer(&mut uplink, LIVE, 11, 2, 2_001);
+    // Both came within one group of the centre, the second one damaged.
+    let release = Command::Release { epoch: LIVE, committed: 11 };
+    assert_eq!(ack(&mut uplink, LIVE, 11, Action::Rewind, 2_050), [release, read(LIVE, 11, BATCH)]);
+    let commands = answer(&mut uplink, LIVE, 11, 2, 2_050);
+    assert_eq!(published(&commands), [(LIVE, 11, 2, 11)]);
+    assert_eq!(ack(&mut uplink, LIVE, 11, Action::Rewind, 2_051), [], "one word of several is enough");
+}
+
+#[test]
 fn slow_waits_and_then_goes_on() {
     let mut uplink = idle(0);
     let ack = Ack {
@@ -588,6 +603,38 @@ fn another_writer_whom_only_the_gateway_has_noticed_is_told_to_the_centre_before
     told(&mut uplink, LIVE, 11, own(1));
     uplink.handle_read(Read { epoch: LIVE, first: 11, entries: vec![], chain: 5 }, 160);
     assert_eq!(probe(&drain(&mut uplink)), Some((LIVE, 11, 0, 10, 5)));
+}
+
+#[test]
+fn while_an_epoch_cannot_be_relabelled_the_centre_is_told_of_the_fork_once_a_minute() {
+    let probes =
+        |commands: &[Command]| published(commands).iter().filter(|(_, _, count, _)| *count == 0).count();
+    let fork = |committed, now_ms, uplink: &mut Uplink| {
+        let (retry_after_ms, window_bytes, server_ms) = (0, 0, 0);
+        let (action, chain) = (Action::Fork, Some(77));
+        let ack = Ack { epoch: LIVE, committed, chain, action, retry_after_ms, window_bytes, server_ms };
+        uplink.handle_ack(&ack, now_ms);
+        let mut commands = drain(uplink);
+        while let Some(Command::ReadSpool { epoch, from, .. }) =
+            commands.iter().find(|command| matches!(command, Command::ReadSpool { .. })).cloned()
+        {
+            commands.retain(|command| !matches!(command, Command::ReadSpool { .. }));
+            uplink.handle_read(Read { epoch, first: from, entries: vec![], chain: 5 }, now_ms);
+            commands.extend(drain(uplink));
+        }
+        probes(&commands)
+    };
+    let mut uplink = idle(10);
+    spool(&mut uplink, &[held(LIVE, 10, 12)], 100);
+    answer(&mut uplink, LIVE, 10, 2, 100);
+    let at_once: usize = (0..10).map(|_| fork(11, 150, &mut uplink)).sum();
+    assert_eq!(at_once, 1, "each ack is the answer to a probe");
+    for minute in 1..=3 {
+        let commands = timeout(&mut uplink, minute * 60_000);
+        assert_eq!(probes(&commands), 1, "it may have been lost");
+        assert!(commands.contains(&Command::Relabel(LIVE)));
+        assert_eq!(fork(11, minute * 60_000 + 50, &mut uplink), 0);
+    }
 }
 
 #[test]

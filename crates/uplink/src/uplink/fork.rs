@@ -22,9 +22,20 @@ impl Uplink {
     }
 
     /// The centre may not have looked at what differs, and nobody sends it again: a probe says that there are two histories.
+    /// Once: the centre answers it. While the epoch cannot be relabelled it is said again with the probes of the others.
     pub(super) fn tell_fork(&mut self, at: usize, first: Seq, chain: Option<u32>) {
-        if let Some(chain) = chain.filter(|_| self.up) {
-            let epoch = self.streams[at].held.epoch;
+        let stream = &mut self.streams[at];
+        if let Some(chain) = chain.filter(|_| !stream.forked) {
+            stream.differs = Some((first, chain));
+            self.say_fork(at);
+        }
+    }
+
+    /// Says where this gateway's history of a forked epoch differs, if it knows.
+    pub(super) fn say_fork(&mut self, at: usize) {
+        let stream = &self.streams[at];
+        if let Some((first, chain)) = stream.differs.filter(|_| self.up) {
+            let epoch = stream.held.epoch;
             self.publish(at, Read { epoch, first, entries: Vec::new(), chain });
         }
     }
