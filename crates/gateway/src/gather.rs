@@ -1,8 +1,10 @@
 //! Collects samples into records: one record per poll round, at most one reading per point in it, at most half a second
 //! old when it is sealed. A reading is stamped when its record is sealed, all of a record by one clock: were it stamped
-//! before, a clock that becomes known in between would vouch for a time that it never saw. Two readings of a point never
-//! bear one moment: a late answer and the word about the rounds that were missed meanwhile come together, and engines of
-//! readings keep one row of a point at a moment. Knows no disk and no wire format.
+//! before, a clock that becomes known in between would vouch for a time that it never saw. Two readings of a point that are
+//! stamped by their arrival never bear one moment: a late answer and the word about the rounds that were missed meanwhile
+//! come together, and engines of readings keep one row of a point at a moment. What a device dates itself bears the moment
+//! that it says; where that is not believed it is set apart in the same way, in a row of its own, so that a thousand
+//! remembered readings do not make the next one look late. Knows no disk and no wire format.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,16 +27,15 @@ pub struct Gather {
     opened_ms: u64,
     points: HashSet<PointIndex>,
     samples: Vec<Gathering>,
-    /// When the last sample of each point arrived, whichever record it is in.
-    arrived: HashMap<PointIndex, u64>,
+    /// The moment of the last sample of each point, dated by its device or not, whichever record it is in.
+    moments: HashMap<(PointIndex, bool), u64>,
 }
 
-/// A sample, the monotonic milliseconds of its arrival, and when it was taken if the device itself says so.
+/// A sample, the monotonic milliseconds of its arrival or a few later, and when it was taken if the device itself says so.
 type Gathering = (u64, Option<Timestamp>, Sample);
 
 /// What is to become one record: never empty.
 pub struct Gathered {
-    opened_ms: u64,
     samples: Vec<Gathering>,
 }
 
@@ -44,14 +45,13 @@ impl Gather {
     pub fn add(&mut self, sample: &Sample, mono_ms: u64, at: Option<Timestamp>) -> Option<Gathered> {
         let full = self.samples.len() >= READINGS_MAX || self.points.contains(&sample.point);
         let sealed = if full { self.seal() } else { None };
-        let last = self.arrived.get(&sample.point);
-        let mono_ms = last.map_or(mono_ms, |last| mono_ms.max(last + APART_MS));
-        self.arrived.insert(sample.point, mono_ms);
         if self.samples.is_empty() {
             self.opened_ms = mono_ms;
         }
+        let last = self.moments.entry((sample.point, at.is_some()));
+        let moment = *last.and_modify(|last| *last = mono_ms.max(*last + APART_MS)).or_insert(mono_ms);
         self.points.insert(sample.point);
-        self.samples.push((mono_ms, at, *sample));
+        self.samples.push((moment, at, *sample));
         sealed
     }
 
@@ -64,7 +64,7 @@ impl Gather {
     pub fn seal(&mut self) -> Option<Gathered> {
         self.points.clear();
         let samples = std::mem::take(&mut self.samples);
-        (!samples.is_empty()).then_some(Gathered { opened_ms: self.opened_ms, samples })
+        (!samples.is_empty()).then_some(Gathered { samples })
     }
 }
 
@@ -81,7 +81,7 @@ pub fn record(clock: &crate::clock::BoardClock, gathered: &Gathered) -> Record {
     };
     Record {
         boot: clock.boot(),
-        mono_ms: gathered.opened_ms,
+        mono_ms: gathered.samples.first().map_or(0, |(mono_ms, ..)| *mono_ms),
         uncertainty_ms: clock.uncertainty_ms(),
         readings: gathered.samples.iter().map(reading).collect(),
     }
@@ -120,20 +120,44 @@ mod tests {
             sealed.extend(gather.add(&sample(point), mono_ms, None));
         }
         sealed.extend(gather.seal());
-        let told: Vec<(u64, Vec<(PointIndex, u64)>)> = sealed
+        let told: Vec<Vec<(PointIndex, u64)>> = sealed
             .iter()
-            .map(|gathered| {
-                let samples = gathered.samples.iter();
-                (gathered.opened_ms, samples.map(|(ms, _, sample)| (sample.point, *ms)).collect())
-            })
+            .map(|gathered| gathered.samples.iter().map(|(ms, _, sample)| (sample.point, *ms)).collect())
             .collect();
         let expected = [
-            (700, vec![(0, 700), (1, 700)]),
-            (702, vec![(0, 702), (1, 702)]),
-            (704, vec![(0, 704)]),
-            (706, vec![(0, 706)]),
-            (800, vec![(0, 800)]),
+            vec![(0, 700), (1, 700)],
+            vec![(0, 702), (1, 702)],
+            vec![(0, 704)],
+            vec![(0, 706)],
+            vec![(0, 800)],
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_burst_of_remembered_readings_puts_off_nobody_s_acceptance() {
+        let sample = |point| Sample { point, value: Some(1.0), quality: Quality::Good };
+        let mut gather = Gather::default();
+        let mut sealed = Vec::new();
+        for n in 0..1_000 {
+            sealed.extend(gather.add(&sample(0), 700, Some(Timestamp(n * 60_000))));
+        }
+        // Another bus, and what is said of the same point without a date.
+        assert!(gather.add(&sample(1), 701, None).is_none());
+        assert_eq!(gather.due_ms(), Some(700 + WINDOW_MS));
+        sealed.extend(gather.add(&sample(0), 702, None));
+        sealed.extend(gather.seal());
+        let last = sealed.last().map(|gathered| (gathered.samples[0].0, gathered.samples[0].1));
+        assert_eq!(last, Some((702, None)));
+        // Where the device's clock is not believed, a moment each is what keeps them apart.
+        let of_point = |(_, _, sample): &&Gathering| sample.point == 0;
+        let moments: HashSet<u64> = sealed
+            .iter()
+            .flat_map(|g| &g.samples)
+            .filter(of_point)
+            .filter(|s| s.1.is_some())
+            .map(|s| s.0)
+            .collect();
+        assert_eq!(moments.len(), 1_000);
     }
 }
