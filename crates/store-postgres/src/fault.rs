@@ -104,11 +104,18 @@ fn is_login(error: &postgres::Error) -> bool {
     text.contains("configuration") || text.contains("authentication")
 }
 
-/// True if the same may succeed later: connection trouble, a server that starts or stops, no room, locks, a standby.
+/// True if the same may succeed later: connection trouble, a server that starts or stops, no room, locks, a standby, and
+/// a transaction that the server has ended because this process stood still in it.
 fn later(code: &str) -> bool {
     let kinds = ["08", "53", "57", "58", "40"];
-    kinds.iter().any(|kind| code.starts_with(kind))
-        || [SqlState::LOCK_NOT_AVAILABLE.code(), SqlState::READ_ONLY_SQL_TRANSACTION.code()].contains(&code)
+    let single = [
+        SqlState::LOCK_NOT_AVAILABLE.code(),
+        SqlState::READ_ONLY_SQL_TRANSACTION.code(),
+        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT.code(),
+        // The whole transaction took too long; newer servers may be told to end such ones.
+        "25P04",
+    ];
+    kinds.iter().any(|kind| code.starts_with(kind)) || single.contains(&code)
 }
 
 fn is_io(error: &postgres::Error) -> bool {
@@ -140,6 +147,38 @@ impl From<DatabaseError> for RegistryError {
             DatabaseError::Away { .. } => Self::Later(Box::new(error)),
             DatabaseError::Fenced(why) => Self::Fenced(why),
             _ => Self::Never(Box::new(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_tried_again_and_what_a_person_must_mend_is_not() {
+        let rows = [
+            // A server that stops, has no room, is a standby now.
+            ("57P01", true),
+            ("53300", true),
+            ("25006", true),
+            // Another transaction was first, or holds the lock.
+            ("40001", true),
+            ("40P01", true),
+            ("55P03", true),
+            // This process stood still in a transaction, or outside of one, for longer than the server waits.
+            ("25P03", true),
+            ("25P04", true),
+            ("57P05", true),
+            // A transaction used after its failure, a wrong question, wrong data, a wrong password.
+            ("25P02", false),
+            ("42601", false),
+            ("22003", false),
+            ("23505", false),
+            ("28P01", false),
+        ];
+        for (code, expected) in rows {
+            assert_eq!(later(code), expected, "{code}");
         }
     }
 }
