@@ -81,6 +81,10 @@ pub struct RegistrySection {
     pub kind: String,
     pub url: String,
     pub password_file: PathBuf,
+    pub tls: String,
+    pub ca_file: PathBuf,
+    pub certificate_file: PathBuf,
+    pub key_file: PathBuf,
     pub member: String,
 }
 

@@ -1,17 +1,17 @@
 //! Episodes, the alert log and the engine's memory in their tables. Knows no rules and no readings.
 
-use postgres::Row;
-use postgres::types::ToSql;
 use sitian_alert::{
     About, Acknowledgement, Change, ChangeKind, Delta, Episode, Mark, Phase, SavedState, Severity, Subject,
 };
 use sitian_model::{BaseId, GatewayId, IdError, Numbers, PointId, PointNo, Slot, Timestamp};
 use sitian_registry::{EpisodeFilter, LogLine, PhaseFilter};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
+use crate::connection::Sql;
 use crate::fault::DatabaseError;
 use crate::keeper::ALL;
 use crate::line::{at, at_if, count, small, value};
-use crate::pool::Sql;
 use crate::registry::answers::{numbers as numbers_above, part};
 use crate::registry::lists::clamp;
 use crate::registry::text;

@@ -6,9 +6,11 @@ use sitian_model::Slot;
 use sitian_registry::Registry;
 
 use crate::access::Access;
+use crate::connection::{Connection, Patience, Sql};
+use crate::driver::Driver;
 use crate::fault::DatabaseError;
 use crate::keeper::{Fence, Keeper};
-use crate::pool::{Connection, Pool, Sql};
+use crate::pool::Pool;
 use crate::reader::Reader;
 use crate::schema;
 
@@ -17,6 +19,10 @@ const WRITERS_MAX: usize = 4;
 const READERS_MAX: usize = 6;
 /// Leases are asked for beside these: they must not wait behind commits.
 const BEATS_MAX: usize = 1;
+/// What is short, and others wait behind it: a whole admission behind a commit.
+const SHORT: Patience = Patience(10);
+/// What may have much to read, or to rewrite: a restart, a person's list, a new schema.
+const LONG: Patience = Patience(20);
 
 /// A database that was found fit. Cheap; clone it freely.
 #[derive(Clone)]
@@ -44,9 +50,10 @@ impl Database {
     /// # Errors
     /// It is away, refuses, or is not fit; the message says what to do.
     pub fn open(access: &Access) -> Result<Self, DatabaseError> {
-        let mut connection = Connection::make(access)?;
+        let driver = Driver::start(&access.place)?;
+        let mut connection = Connection::make(access, &driver, LONG)?;
         schema::prepare(access, &mut connection)?;
-        Ok(Self::of(access))
+        Ok(Self::of(access, &driver))
     }
 
     /// Connects to look: changes nothing, and wants a database of this program's schema.
@@ -54,14 +61,16 @@ impl Database {
     /// # Errors
     /// As [`Self::open`].
     pub fn look(access: &Access) -> Result<Arc<dyn Registry>, DatabaseError> {
-        let mut connection = Connection::make(access)?;
+        let driver = Driver::start(&access.place)?;
+        let mut connection = Connection::make(access, &driver, LONG)?;
         schema::expect(access, &mut connection)?;
-        Ok(Self::of(access).reader())
+        Ok(Self::of(access, &driver).reader())
     }
 
-    fn of(access: &Access) -> Self {
-        let pool = |most| Pool::new(access.clone(), most);
-        let (writers, readers, beats) = (pool(WRITERS_MAX), pool(READERS_MAX), pool(BEATS_MAX));
+    fn of(access: &Access, driver: &Arc<Driver>) -> Self {
+        let pool = |most, patience| Pool::new(access, driver, most, patience);
+        let (writers, beats) = (pool(WRITERS_MAX, SHORT), pool(BEATS_MAX, SHORT));
+        let readers = pool(READERS_MAX, LONG);
         Self { shared: Arc::new(Shared { access: access.clone(), writers, readers, beats }) }
     }
 

@@ -2,8 +2,9 @@
 
 use std::error::Error;
 
-use postgres::error::SqlState;
+use rustls::CertificateError;
 use sitian_registry::RegistryError;
+use tokio_postgres::error::SqlState;
 
 /// Why the database did not do what it was asked to. No message holds a password.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,17 @@ pub enum DatabaseError {
         place: String,
         /// What happened.
         why: String,
+    },
+    /// Nobody vouches for whoever answers there, or what is said could be heard: nothing was said, no password either. Somebody
+    /// may be in between, and may go away again; else a person has to act.
+    #[error("trust the database {place}: {why}; {remedy}")]
+    Untrusted {
+        /// Host, port and name.
+        place: String,
+        /// What is wrong.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The server knows no such role, password or database, or does not let this role do it.
     #[error("use the database {place}: {why}; {remedy}")]
@@ -71,10 +83,23 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Nobody answers, for this reason.
+    pub(crate) fn silent(place: &str, why: String) -> Self {
+        Self::Away { place: place.to_owned(), why }
+    }
+
+    /// True if the connection is of no use any more.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self, Self::Away { .. })
+    }
+
     /// What the driver says, judged.
-    pub(crate) fn of(place: &str, error: &postgres::Error) -> Self {
+    pub(crate) fn of(place: &str, error: &tokio_postgres::Error) -> Self {
         let place = place.to_owned();
         let why = words(error);
+        if let Some(remedy) = distrust(error) {
+            return Self::Untrusted { place, why, remedy };
+        }
         let Some(state) = error.code() else {
             // Without words from the server it is the connection, or the driver's opinion of what we asked for.
             if error.is_closed() || is_io(error) {
@@ -96,10 +121,51 @@ impl DatabaseError {
     }
 }
 
-const LOGIN: &str = "check registry.url, registry.password_file and the server's pg_hba.conf";
+const LOGIN: &str = "check registry.url, registry.password_file, registry.tls and the server's pg_hba.conf";
+
+/// What to do about a TLS session that did not come about.
+fn distrust(error: &tokio_postgres::Error) -> Option<&'static str> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if cause.to_string().contains("server does not support TLS") {
+            return Some(
+                "set ssl = on, a certificate and its key in the server's postgresql.conf, or registry.tls = \"off\" where the way there is safe",
+            );
+        }
+        let fault = cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
+        if let Some(fault) = fault.or_else(|| cause.downcast_ref::<rustls::Error>()) {
+            return Some(remedy(fault));
+        }
+        source = cause.source();
+    }
+    None
+}
+
+fn remedy(fault: &rustls::Error) -> &'static str {
+    match fault {
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "its certificate is signed by no authority in registry.ca_file: name the right one there",
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => {
+            "write the host in registry.url as the certificate does, or give the server one with this name in subjectAltName"
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "give the server a new certificate",
+        rustls::Error::InvalidCertificate(CertificateError::Other(_)) => {
+            "give the server a certificate of its own (CA:FALSE), signed by the authority in registry.ca_file"
+        }
+        rustls::Error::AlertReceived(_) => {
+            "the server refuses: check registry.certificate_file and the server's ssl_ca_file"
+        }
+        _ => "check registry.ca_file, the server's certificate, and the clocks of both machines",
+    }
+}
 
 /// True if the server asked for a password, or for another kind of proof, and there is none.
-fn is_login(error: &postgres::Error) -> bool {
+fn is_login(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
     text.contains("configuration") || text.contains("authentication")
 }
@@ -118,7 +184,7 @@ fn later(code: &str) -> bool {
     kinds.iter().any(|kind| code.starts_with(kind)) || single.contains(&code)
 }
 
-fn is_io(error: &postgres::Error) -> bool {
+fn is_io(error: &tokio_postgres::Error) -> bool {
     let mut source = error.source();
     while let Some(cause) = source {
         if cause.is::<std::io::Error>() {
@@ -131,7 +197,7 @@ fn is_io(error: &postgres::Error) -> bool {
     text.contains("connecting") || text.contains("timeout")
 }
 
-fn words(error: &postgres::Error) -> String {
+fn words(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(said) => format!("{} ({})", said.message(), said.code().code()),
         None => match error.source() {
@@ -144,7 +210,7 @@ fn words(error: &postgres::Error) -> String {
 impl From<DatabaseError> for RegistryError {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Away { .. } => Self::Later(Box::new(error)),
+            DatabaseError::Away { .. } | DatabaseError::Untrusted { .. } => Self::Later(Box::new(error)),
             DatabaseError::Fenced(why) => Self::Fenced(why),
             _ => Self::Never(Box::new(error)),
         }

@@ -8,9 +8,9 @@ use sitian_ingest::Effect;
 use sitian_model::{Numbers, Slot};
 use sitian_registry::{Committed, Keep, Registry, RegistryError, Transaction};
 
+use crate::connection::Sql;
 use crate::database::Database;
 use crate::fault::DatabaseError;
-use crate::pool::Sql;
 use crate::reader::Reader;
 use crate::{alerts, registry};
 
@@ -98,7 +98,7 @@ impl Fence {
     }
 
     fn release(&self, sql: &mut Sql<'_>) -> Result<(), DatabaseError> {
-        let values: [&(dyn postgres::types::ToSql + Sync); 3] = [&self.slot, &self.member, &self.term];
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&self.slot, &self.member, &self.term];
         sql.execute(
             "UPDATE lease SET until = '-infinity' WHERE slot = $1 AND member = $2 AND term = $3",
             &values,

@@ -24,19 +24,25 @@
 //! - Times of leases are the server's. Nothing else here looks at a clock but for how long ago a lease was renewed.
 //! - At most four commits and six questions of one process are under way, and one about leases; others wait, ten seconds
 //!   at most.
+//! - Nobody waits for an answer without end: the server gives a question up after 10 s, or 20 s where there may be much to read
+//!   or to rewrite, and we give up the server 5 s later. A host has 10 s to let us in. A server that is frozen is away, and a
+//!   COMMIT that it did not answer has an unknown fate, as where the connection broke.
+//! - Nothing is said, no password either, to a server on another machine that does not show a certificate in its name, signed by
+//!   whom we trust, unless a person has turned TLS off.
 //!
-//! The client waits in threads and must be kept out of async code, also where it is dropped; [`Database`] takes care of the
-//! latter. It speaks no TLS: a database on another machine is reached over a network of its own, a tunnel or a socket.
+//! Callers wait in threads; nothing here may be called from async code. One thread more moves the bytes.
 //! Characters of the number 0 in names become U+FFFD, because the server takes none.
 //!
 //! Tables are in `src/schema/v1.sql`; the bytes of manifests in the `registry` room.
 //!
-//! Reading order: `access`, `database`, `pool` (connections); `schema`; `keeper` (the fence), `tenure` (who may pass it); `registry`, `alerts` (tables);
+//! Reading order: `access`, `tls`; `database`, `pool`, `connection`, `driver`; `schema`; `keeper` (the fence), `tenure` (who may pass it); `registry`, `alerts` (tables);
 //! `reader`, `line`; `fault`.
 
 mod access;
 mod alerts;
+mod connection;
 mod database;
+mod driver;
 mod fault;
 mod keeper;
 mod line;
@@ -45,9 +51,11 @@ mod reader;
 mod registry;
 mod schema;
 mod tenure;
+mod tls;
 
-pub use access::Access;
+pub use access::{Access, AccessError, Way};
 pub use database::Database;
 pub use fault::DatabaseError;
 pub use keeper::Keeper;
 pub use tenure::Errand;
+pub use tls::Trust;

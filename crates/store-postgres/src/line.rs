@@ -1,8 +1,8 @@
 //! One line of an answer, read column by column. What cannot be is a damaged database, never a panic.
 
-use postgres::Row;
-use postgres::types::FromSql;
 use sitian_model::{Epoch, GatewayId, Timestamp};
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
 
 use crate::fault::DatabaseError;
 

@@ -10,8 +10,8 @@ use sitian_ingest::{
 use sitian_model::{GatewayId, Slot, Timestamp};
 use sitian_registry::manifest;
 
+use crate::connection::Sql;
 use crate::fault::DatabaseError;
-use crate::pool::Sql;
 
 pub(crate) mod answers;
 pub(crate) mod lists;

@@ -1,8 +1,8 @@
 //! Whether a server is fit, and its schema brought up to date: by one process at a time.
 
 use crate::access::Access;
+use crate::connection::{Connection, Sql};
 use crate::fault::DatabaseError;
-use crate::pool::{Connection, Sql, transact};
 
 /// One script per schema version, from 1 on.
 const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
@@ -13,8 +13,8 @@ const SERVER_MIN: i32 = 130_000;
 
 /// Judges the server and migrates.
 pub(crate) fn prepare(access: &Access, connection: &mut Connection) -> Result<(), DatabaseError> {
-    transact(access, connection, |sql| judge(access, sql))?;
-    transact(access, connection, |sql| migrate(access, sql))
+    connection.transact(access, |sql| judge(access, sql))?;
+    connection.transact(access, |sql| migrate(access, sql))
 }
 
 fn judge(access: &Access, sql: &mut Sql<'_>) -> Result<(), DatabaseError> {
@@ -45,7 +45,7 @@ fn judge(access: &Access, sql: &mut Sql<'_>) -> Result<(), DatabaseError> {
 
 /// Refuses a database of another schema, and one without any.
 pub(crate) fn expect(access: &Access, connection: &mut Connection) -> Result<(), DatabaseError> {
-    let found = transact(access, connection, version)?;
+    let found = connection.transact(access, version)?;
     match check(access, found)? {
         known if known == found => Ok(()),
         _ => Err(DatabaseError::Unfit {

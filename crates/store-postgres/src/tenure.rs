@@ -9,10 +9,10 @@ use std::time::Duration;
 use sitian_model::{GatewayId, Slot, Timestamp};
 use sitian_tenure::{Answer, Ask, Hold, Lease, Peer};
 
+use crate::connection::Sql;
 use crate::database::Database;
 use crate::fault::DatabaseError;
 use crate::line::value;
-use crate::pool::Sql;
 
 /// An acknowledgement that was given to a member that does not keep the alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Database {
                  SELECT slot, alert, by, note FROM taken ORDER BY id",
                 &[&slots],
             )?;
-            let errand = |line: &postgres::Row| {
+            let errand = |line: &tokio_postgres::Row| {
                 let (slot, alert) = (slot(value(line, 0)?)?, value::<i64>(line, 1)?.cast_unsigned());
                 Ok(Errand { slot, alert, by: value(line, 2)?, note: value(line, 3)? })
             };
@@ -165,7 +165,7 @@ fn claim(sql: &mut Sql<'_>, me: &Peer, lease_s: f64, slots: &[Slot]) -> Result<(
 
 fn leases(sql: &mut Sql<'_>) -> Result<Vec<Lease>, DatabaseError> {
     let lines = sql.query("SELECT slot, term, member, until > now() FROM lease WHERE slot >= 0", &[])?;
-    let lease = |line: &postgres::Row| {
+    let lease = |line: &tokio_postgres::Row| {
         let hold = Hold { slot: slot(value(line, 0)?)?, term: value::<i64>(line, 1)?.cast_unsigned() };
         Ok(Lease { hold, member: value(line, 2)?, living: value(line, 3)? })
     };

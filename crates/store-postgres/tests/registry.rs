@@ -8,10 +8,10 @@ use sitian_ingest::{Effect, EpochState, Incident, IncidentKind};
 use sitian_model::{EpochNo, GatewayId, Slot, Timestamp};
 use sitian_registry::contract::{Ground, suite};
 use sitian_registry::{Committed, Keep, ListFilter, RegistryError, Transaction};
-use sitian_store_postgres::{Access, Database, DatabaseError};
+use sitian_store_postgres::{Access, Database, DatabaseError, Way};
 
 fn open(url: &str) -> Result<Database, DatabaseError> {
-    Database::open(&Access::new(url, None).expect("an address"))
+    Database::open(&Access::new(url, None, &Way::Here).expect("an address"))
 }
 
 fn database(url: &str) -> Database {
@@ -115,45 +115,108 @@ fn what_was_lost_sight_of_has_landed_or_never_will_once_the_keeper_is_sure() {
     assert_eq!(stored(&database), [1, 2, 3]);
 }
 
+/// Commits 1, 2, 3 … and what is known of them.
+struct Numbers {
+    acknowledged: Vec<i64>,
+    next: i64,
+    /// Landed, and nobody was told.
+    unseen: usize,
+}
+
+impl Numbers {
+    fn new() -> Self {
+        Self { acknowledged: Vec::new(), next: 1, unseen: 0 }
+    }
+
+    /// Goes on while `harm` is done in a while; gives what ended it.
+    fn commit_until(&mut self, keeper: &mut dyn Keep, seed: u64, harm: impl FnOnce() + Send) -> String {
+        let after = std::time::Duration::from_micros(fastrand::Rng::with_seed(seed).u64(1_000..60_000));
+        std::thread::scope(|scope| {
+            let harming = scope.spawn(move || {
+                std::thread::park_timeout(after);
+                harm();
+            });
+            let error = loop {
+                match commit(keeper, self.next) {
+                    Ok(_) => self.acknowledged.push(self.next),
+                    Err(error) => break error,
+                }
+                self.next += 1;
+            };
+            assert!(error.passes(), "{error}");
+            harming.join().expect("is done");
+            error.to_string()
+        })
+    }
+
+    /// As the ingestor does: memory goes back to what is stored.
+    fn check(&mut self, database: &Database, what: &str) {
+        let found = stored(database);
+        let ends = [Some(&(self.next - 1)), Some(&self.next)].contains(&found.last()) || found.is_empty();
+        assert!(ends, "{:?} of {}", found.last(), self.next);
+        self.unseen += usize::from(found.last() == Some(&self.next));
+        self.next = found.last().copied().unwrap_or(0) + 1;
+        assert!(self.acknowledged.iter().all(|n| found.binary_search(n).is_ok()), "{what}");
+        assert_eq!(found, (1..self.next).collect::<Vec<i64>>(), "{what}");
+    }
+}
+
+fn rounds(usual: u64, at_night: u64) -> u64 {
+    if std::env::var_os("CHAOS").is_some_and(|word| word == "night") { at_night } else { usual }
+}
+
 #[test]
 fn what_was_committed_survives_every_crash_of_the_server_and_nothing_is_there_twice() {
     let Some(mut server) = Postgres::start() else { return };
     let url = server.database("one");
     let database = database(&url);
     let mut keeper = database.alone("a").expect("is free");
-    let kills = if std::env::var_os("CHAOS").is_some_and(|word| word == "night") { 200 } else { 5 };
-    let (mut acknowledged, mut next, mut lost_sight) = (Vec::new(), 1i64, 0);
+    let (kills, mut numbers) = (rounds(5, 200), Numbers::new());
     for seed in 0..kills {
-        let after = std::time::Duration::from_micros(fastrand::Rng::with_seed(seed).u64(1_000..60_000));
-        std::thread::scope(|scope| {
-            let dying = scope.spawn(|| {
-                std::thread::park_timeout(after);
-                server.kill();
-            });
-            loop {
-                match commit(&mut keeper, next) {
-                    Ok(_) => acknowledged.push(next),
-                    Err(error) => break assert!(error.passes(), "{error}"),
-                }
-                next += 1;
-            }
-            dying.join().expect("is killed");
-        });
+        numbers.commit_until(&mut keeper, seed, || server.kill());
         assert!(keeper.assure().is_err_and(|error| error.passes()), "nobody answers");
         assert!(database.reader().alert_log_end().is_err(), "no answer is no empty answer");
         server.start_again();
         keeper.assure().expect("the server is back");
-        // As the ingestor does: memory goes back to what is stored.
-        let found = stored(&database);
-        let ends = [Some(&(next - 1)), Some(&next)].contains(&found.last()) || found.is_empty();
-        assert!(ends, "{:?} of {next}", found.last());
-        lost_sight += usize::from(found.last() == Some(&next));
-        next = found.last().copied().unwrap_or(0) + 1;
-        assert!(acknowledged.iter().all(|n| found.binary_search(n).is_ok()), "crash {seed}");
-        assert_eq!(found, (1..next).collect::<Vec<i64>>(), "crash {seed}");
+        numbers.check(&database, &format!("crash {seed}"));
     }
-    println!("{kills} crashes, {} commits acknowledged, {lost_sight} landed unseen", acknowledged.len());
-    assert!(acknowledged.len() >= kills as usize, "it commits in between");
+    println!(
+        "{kills} crashes, {} commits acknowledged, {} landed unseen",
+        numbers.acknowledged.len(),
+        numbers.unseen
+    );
+    assert!(numbers.acknowledged.len() >= kills as usize, "it commits in between");
+}
+
+/// Its kernel confirms every byte, takes new connections, and nobody ever answers.
+#[test]
+fn a_server_that_is_frozen_is_away_and_what_it_was_told_before_is_known_when_it_thaws() {
+    let Some(mut server) = Postgres::start() else { return };
+    server.database("one");
+    let port = server.listen(&[]);
+    let database = database(&format!("postgresql://sitian@127.0.0.1:{port}/one"));
+    let mut keeper = database.alone("a").expect("is free");
+    let (freezes, mut numbers) = (rounds(1, 40), Numbers::new());
+    for seed in 0..freezes {
+        database.reader().alert_log_end().expect("answers");
+        let said = numbers.commit_until(&mut keeper, seed, || server.freeze());
+        assert!(said.contains("no answer for 15 s"), "{said}");
+        std::thread::scope(|scope| {
+            let person = scope.spawn(|| database.reader().alert_log_end());
+            let said = keeper.assure().expect_err("nobody lets us in").to_string();
+            assert!(said.contains("no answer for 10 s"), "{said}");
+            let told = person.join().expect("ends").expect_err("no answer is no empty answer");
+            assert!(told.passes(), "{told}");
+        });
+        server.thaw();
+        keeper.assure().expect("it goes on");
+        numbers.check(&database, &format!("freeze {seed}"));
+    }
+    println!(
+        "{freezes} freezes, {} commits acknowledged, {} landed unseen",
+        numbers.acknowledged.len(),
+        numbers.unseen
+    );
 }
 
 #[test]
@@ -194,7 +257,7 @@ fn a_password_opens_the_database_and_is_never_shown() {
     std::fs::write(server.sql("postgres", "SHOW hba_file"), rules).expect("is ours to write");
     server.sql("postgres", "SELECT pg_reload_conf()");
     let asked = |password| {
-        let access = Access::new(&url, password).expect("an address");
+        let access = Access::new(&url, password, &Way::Here).expect("an address");
         Database::open(&access).map(drop).map_err(|error| error.to_string())
     };
     // The server takes up its new rules in a while.

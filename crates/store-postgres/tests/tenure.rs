@@ -8,14 +8,14 @@ use std::time::Duration;
 use server::Postgres;
 use sitian_model::{GatewayId, Slot, Timestamp};
 use sitian_registry::{Committed, Keep, RegistryError, Transaction};
-use sitian_store_postgres::{Access, Database, Errand};
+use sitian_store_postgres::{Access, Database, Errand, Way};
 use sitian_tenure::{Answer, Ask, Hold, Peer};
 
 /// Nothing here waits for a lease to run out.
 const LEASE: Duration = Duration::from_secs(600);
 
 fn database(url: &str) -> Database {
-    Database::open(&Access::new(url, None).expect("an address")).expect("is fit")
+    Database::open(&Access::new(url, None, &Way::Here).expect("an address")).expect("is fit")
 }
 
 fn peer(member: &str) -> Peer {

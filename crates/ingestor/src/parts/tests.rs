@@ -87,13 +87,45 @@ fn a_token_comes_from_its_file_or_the_environment_and_no_text_shows_it() {
     assert!(refused.contains("holds no token") && !refused.contains("two words"), "{refused}");
 }
 
-#[test]
-fn a_registry_is_described_by_its_own_settings_and_fits_the_engine() {
-    const URL: &str = "kind = \"postgresql\"\nurl = \"postgresql://sitian@db/sitian\"";
-    const ENGINE: &str = "engine = \"victoriametrics\"\nurl = \"http://127.0.0.1:8428\"";
+/// The certificate of an authority whose key nobody has.
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBljCCAT2gAwIBAgIUSFXs6jcussv28c5xXboSDnWQ/OAwCgYIKoZIzj0EAwIw
+IDEeMBwGA1UEAwwVU2l0aWFuIHRlc3QgYXV0aG9yaXR5MCAXDTI2MTEyMjE4NTEx
+MFoYDzIxMjYxMDI5MTg1MTEwWjAgMR4wHAYDVQQDDBVTaXRpYW4gdGVzdCBhdXRo
+b3JpdHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAT58617yiQr4PIyt63D9xs9
+Ttlx6hcp2uzWotwJ4olnhBovLi8XJ2a7XEUJpRrcCNNZ3gVI4dZ8UTpzyOsWL6sI
+o1MwUTAdBgNVHQ4EFgQUg+/wFi1qaP4wqAaN6S+jQs0BcgEwHwYDVR0jBBgwFoAU
+g+/wFi1qaP4wqAaN6S+jQs0BcgEwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQD
+AgNHADBEAiBWDsnMJtOSvWZSSVa2e10bYzPPTx0gohjt6OLHFGlMuQIga0qik6L9
+stbHIt+JjJTmkOjyh+ZlHEg9P431zXKOni0=
+-----END CERTIFICATE-----
+";
+
+const URL: &str = "kind = \"postgresql\"\nurl = \"postgresql://sitian@127.0.0.1/sitian\"";
+const AWAY: &str = "kind = \"postgresql\"\nurl = \"postgresql://sitian@db.example/sitian\"";
+const SOCKET: &str = "kind = \"postgresql\"\nurl = \"postgresql://sitian@%2Frun%2Fpostgresql/sitian\"";
+const ENGINE: &str = "engine = \"victoriametrics\"\nurl = \"http://127.0.0.1:8428\"";
+
+/// Settings of engine and registry, and what is said of them if they cannot be used.
+fn check_registry(storage: &str, registry: &str, fault: Option<&str>) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("password"), "geheim\n").expect("writes");
     std::fs::write(folder.path().join("empty"), "\n").expect("writes");
+    std::fs::write(folder.path().join("ca.pem"), AUTHORITY).expect("writes");
+    let text = format!("[storage]\n{storage}\n[registry]\n{registry}\n");
+    match (judge_text(&text, folder.path(), None), fault) {
+        (Ok(parts), None) => assert!(!format!("{:?}", parts.seat).contains("geheim")),
+        (Err(found), Some(fault)) => {
+            assert!(found.contains(fault), "{text}: {found}");
+            assert!(!found.contains("geheim"), "{found}");
+        }
+        (found, _) => panic!("{text}: {:?}", found.map(|parts| parts.seat)),
+    }
+}
+
+#[test]
+fn a_registry_is_described_by_its_own_settings_and_fits_the_engine() {
     for (storage, registry, fault) in [
         ("", "", None),
         (ENGINE, "", None),
@@ -118,15 +150,52 @@ fn a_registry_is_described_by_its_own_settings_and_fits_the_engine() {
         (ENGINE, &format!("{URL}\npassword_file = \"none\""), Some("none cannot be read")),
         (ENGINE, &format!("{URL}\npassword_file = \"empty\""), Some("empty is empty")),
         (ENGINE, &format!("{URL}\npasword_file = \"x\""), Some("pasword_file")),
+        ("", "ca_file = \"ca.pem\"", Some("registry.ca_file: the registry in a file has none")),
     ] {
-        let text = format!("[storage]\n{storage}\n[registry]\n{registry}\n");
-        match (judge_text(&text, folder.path(), None), fault) {
-            (Ok(parts), None) => assert!(!format!("{:?}", parts.seat).contains("geheim")),
-            (Err(found), Some(fault)) => {
-                assert!(found.contains(fault), "{text}: {found}");
-                assert!(!found.contains("geheim"), "{found}");
-            }
-            (found, _) => panic!("{text}: {:?}", found.map(|parts| parts.seat)),
-        }
+        check_registry(storage, registry, fault);
+    }
+}
+
+#[test]
+fn no_word_goes_to_a_database_on_another_machine_in_the_open_unless_a_person_says_so() {
+    for (registry, fault) in [
+        (AWAY, Some("ingestor.toml:6:7: registry.url: db.example is another machine")),
+        (AWAY, Some("set registry.ca_file to the authority that signed the server's certificate")),
+        (&format!("{AWAY}\ntls = \"off\""), None),
+        (&format!("{AWAY}\nca_file = \"ca.pem\""), None),
+        (&format!("{URL}\nca_file = \"ca.pem\""), None),
+        (SOCKET, None),
+        (
+            &format!("{SOCKET}\nca_file = \"ca.pem\""),
+            Some("ingestor.toml:7:11: registry.ca_file: a socket on this machine has no TLS"),
+        ),
+        (
+            &format!("{AWAY}\ntls = \"prefer\""),
+            Some("ingestor.toml:7:7: registry.tls: \"prefer\" is no way to a server"),
+        ),
+        (
+            &format!("{AWAY}\ntls = \"off\"\nca_file = \"ca.pem\""),
+            Some("ingestor.toml:8:11: registry.ca_file: registry.tls is off"),
+        ),
+        (&format!("{AWAY}\nca_file = \"none\""), Some("registry.ca_file: certificates in")),
+        (&format!("{AWAY}\nca_file = \"empty\""), Some("it must be a PEM file")),
+        (
+            &format!("{AWAY}\nkey_file = \"k\""),
+            Some("registry.key_file: there is no TLS without registry.ca_file"),
+        ),
+        (
+            &format!("{AWAY}\nca_file = \"ca.pem\"\ncertificate_file = \"ca.pem\""),
+            Some("registry.certificate_file: certificate and key come together"),
+        ),
+        (
+            &format!("{AWAY}\nca_file = \"ca.pem\"\ncertificate_file = \"ca.pem\"\nkey_file = \"password\""),
+            Some("registry.certificate_file: key"),
+        ),
+        (
+            "kind = \"postgresql\"\nurl = \"postgresql://sitian@db/sitian?sslmode=require\"",
+            Some("it says something about TLS; registry.tls and registry.ca_file do"),
+        ),
+    ] {
+        check_registry(ENGINE, registry, fault);
     }
 }

@@ -1,15 +1,15 @@
 //! Reads the registry back: for a restart, and what gateways have.
 
-use postgres::Row;
 use sitian_ingest::{EpochEntry, EpochState, PointEntry, Restored, RestoredEpoch};
 use sitian_model::{
     DeviceId, DeviceInfo, EpochNo, GatewayId, IdError, Numbers, PointId, PointInfo, PointKey, PointNo, Slot,
 };
 use sitian_registry::{EpochLine, manifest};
+use tokio_postgres::Row;
 
+use crate::connection::Sql;
 use crate::fault::DatabaseError;
 use crate::line::{at, at_if, count, gateway, label, small, value};
-use crate::pool::Sql;
 
 /// A slot as a parameter: `NULL` for all of them.
 pub(crate) fn part(slot: Option<Slot>) -> Option<i16> {

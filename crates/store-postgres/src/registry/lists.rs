@@ -1,14 +1,14 @@
 //! What people ask for: incidents, gaps, quarantine, readings of unknown time.
 
-use postgres::Row;
 use sitian_ingest::{Form, GapCommitted, Incident, IncidentKind, Taken, Undated};
 use sitian_model::{EpochNo, Gap, GapReason, PointNo, Slot, Span};
 use sitian_registry::{GapStored, IncidentStored, ListFilter, QuarantineCounts, QuarantineStored};
+use tokio_postgres::Row;
 
 use super::answers::part;
+use crate::connection::Sql;
 use crate::fault::DatabaseError;
 use crate::line::{at, at_if, count, count_if, gateway, label_if, small, value};
-use crate::pool::Sql;
 
 /// Values of the parameters that every list has: id below, noticed since, gateways, at most.
 fn values(filter: &ListFilter) -> (i64, i64, Option<Vec<&str>>, i64) {
