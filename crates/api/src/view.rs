@@ -101,6 +101,11 @@ pub struct Health {
 pub struct StorageHealth {
     /// False while commits fail.
     pub healthy: bool,
+    /// Since when they fail.
+    pub since: Option<Time>,
+    /// Why, in words; the log says more.
+    #[schema(example = "the registry does not answer")]
+    pub why: Option<String>,
     /// Bytes on disk.
     pub bytes: u64,
     /// Readings committed since the process started.

@@ -156,7 +156,7 @@ impl Admission {
     fn maintain(&mut self) {
         match self.keeper.tidy() {
             Ok(()) => {}
-            Err(error @ RegistryError::Fenced(_)) => self.recover(&error.into()),
+            Err(error @ RegistryError::Fenced(_)) => self.recover(&error.into(), now()),
             Err(error) => warn!(%error, "failed to tidy up; nothing is lost, it is tried again"),
         }
     }
@@ -356,7 +356,7 @@ impl Admission {
         let reader = self.keeper.reader();
         let began = match self.fronts.advance(&effects, |no| reader.epoch(no)) {
             Ok(began) => began,
-            Err(error) => return self.recover(&error.into()),
+            Err(error) => return self.recover(&error.into(), now),
         };
         let began_at = Instant::now();
         let effects = match &mut self.elsewhere {
@@ -364,7 +364,7 @@ impl Admission {
             Some(elsewhere) => match elsewhere.put(effects, now).map(|put| self.keep_aside(put, now)) {
                 Ok(Some(effects)) => effects,
                 Ok(None) => return,
-                Err(error) => return self.recover(&error.into()),
+                Err(error) => return self.recover(&error.into(), now),
             },
         };
         // What a gateway no longer has is retired in the transaction that says so.
@@ -392,7 +392,7 @@ impl Admission {
                     self.board().counts.committed(began_at.elapsed(), acks.len(), self.ingest.stats());
                     committed.alert_cursors
                 }
-                Err(error) => return self.recover(&error.into()),
+                Err(error) => return self.recover(&error.into(), now),
             }
         };
         self.show(&transaction, &began, &cursors, now);

@@ -134,11 +134,14 @@ impl Backend for Centre {
     fn health(&self) -> Health {
         let board = self.board();
         let status = if board.storage_healthy && board.broker.0 { "ok" } else { "degraded" };
+        let refusal = board.refusal.filter(|_| !board.storage_healthy);
         Health {
             status: status.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             storage: StorageHealth {
                 healthy: board.storage_healthy,
+                since: refusal.map(|(since, _)| self.presenter.time(since)),
+                why: refusal.map(|(_, why)| why.to_owned()),
                 bytes: bytes(&self.storage) + bytes(&write_ahead_log(&self.storage)),
                 readings_since_start: board.readings,
                 points: board.points.len() as u64,

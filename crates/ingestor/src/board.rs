@@ -86,6 +86,8 @@ pub struct Board {
     pub committed_at: Option<Timestamp>,
     /// False while the store refuses.
     pub storage_healthy: bool,
+    /// While it is false: since when, and what is wrong, in words for everybody; the log says more.
+    pub refusal: Option<(Timestamp, &'static str)>,
     /// Whether the link to the broker is up, and since when.
     pub broker: (bool, Option<Timestamp>),
 }
@@ -115,6 +117,7 @@ impl Board {
             engine: "embedded",
             committed_at: None,
             storage_healthy: true,
+            refusal: None,
             broker: (false, None),
         }
     }
@@ -206,6 +209,13 @@ impl Board {
             point.latest = Some(*row);
         }
         Some(point.entry.id.gateway.clone())
+    }
+
+    /// Commits fail, the first of them begun at this time.
+    pub fn refuse(&mut self, began: Timestamp, why: &'static str) {
+        let since = self.refusal.filter(|_| !self.storage_healthy).map_or(began, |(since, _)| since);
+        self.storage_healthy = false;
+        self.refusal = Some((since, why));
     }
 
     /// An episode changed.

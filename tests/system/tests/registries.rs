@@ -27,6 +27,8 @@ struct Parts {
     engine: Victoria,
     database: Postgres,
     url: String,
+    /// What else the ingestor has to know of it.
+    more: Vec<String>,
     folder: tempfile::TempDir,
 }
 
@@ -40,13 +42,28 @@ impl Parts {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = Postgres::start()?;
         let url = database.database("centre");
-        Some(Self { engine: Victoria::start(folder.path()), database, url, folder })
+        Some(Self { engine: Victoria::start(folder.path()), database, url, more: Vec::new(), folder })
+    }
+
+    /// As if the database were on another machine: over TCP, with a certificate that the ingestor asks for.
+    fn encrypt(&mut self) {
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let (certificate, key) = (key.cert.pem(), key.signing_key.serialize_pem());
+        let authority = self.folder.path().join("ca.pem");
+        std::fs::write(&authority, &certificate).expect("a file");
+        let certificate =
+            format!("ssl_cert_file={}", self.database.give("server.pem", &certificate).display());
+        let key = format!("ssl_key_file={}", self.database.give("server.key", &key).display());
+        let port = self.database.listen(&["ssl=on", &certificate, &key]);
+        self.url = format!("postgresql://sitian@localhost:{port}/centre");
+        self.more = vec![format!("registry.ca_file={}", authority.display())];
     }
 
     fn network(&self) -> Counted {
         let mut settings = self.engine.settings().to_vec();
         settings.push("registry.kind=postgresql".to_owned());
         settings.push(format!("registry.url={}", self.url));
+        settings.extend(self.more.iter().cloned());
         let rules = self.folder.path().join("rules");
         std::fs::create_dir_all(&rules).expect("a folder");
         std::fs::write(rules.join("test.toml"), RULES).expect("a file");
@@ -102,6 +119,45 @@ fn a_database_that_is_away_in_mid_ingest_costs_nothing_and_people_are_told() {
     is(&network, "ok");
     network.progress(20);
     judge(&network, &fault, &format!("1 time, {away_s} s"), "the API said degraded meanwhile");
+}
+
+/// Its connections stay, its kernel confirms every byte, and nobody answers. A question is given up after 15 s.
+#[test]
+fn a_database_that_is_frozen_in_mid_ingest_costs_nothing_and_people_are_told_since_when() {
+    let fault = Fault {
+        number: "F38",
+        title: "database of the registry frozen in mid-ingest, under TLS",
+        injected: "SIGSTOP of PostgreSQL with all its processes, SIGCONT later",
+    };
+    let Some(mut parts) = Parts::start(&fault) else { return };
+    parts.encrypt();
+    let mut network = parts.network();
+    network.progress(20);
+    let encrypted = "SELECT count(*) > 0 AND bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+                     WHERE application_name = 'sitian-ingestor'";
+    assert_eq!(parts.database.sql("centre", encrypted), "t");
+    let (freezes, frozen_s) = if night() { (10, 120) } else { (1, 3) };
+    for _ in 0..freezes {
+        parts.database.freeze();
+        is(&network, "degraded");
+        let health = get(&network.ingestor.url("health")).expect("it answers meanwhile");
+        assert_eq!(health["storage"]["why"], "the registry does not answer", "{health}");
+        assert!(health["storage"]["since"].is_string(), "{health}");
+        let before = network.stored();
+        network.poll_for(frozen_s);
+        assert!(network.stored() - before <= 1.0, "nothing is shown that is not stored");
+        parts.database.thaw();
+        is(&network, "ok");
+        network.progress(20);
+        let health = get(&network.ingestor.url("health")).expect("it answers");
+        assert!(health["storage"]["since"].is_null() && health["storage"]["why"].is_null(), "{health}");
+    }
+    judge(
+        &network,
+        &fault,
+        &format!("freezes: {freezes}"),
+        "the API said that the registry did not answer, and since when",
+    );
 }
 
 /// The operator's commands find the registry where it is, and another machine is told who keeps it.

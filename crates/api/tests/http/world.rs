@@ -244,6 +244,8 @@ impl Backend for World {
             version: "0.1.0".to_owned(),
             storage: StorageHealth {
                 healthy: true,
+                since: None,
+                why: None,
                 bytes: 1,
                 readings_since_start: 2,
                 points: 3,

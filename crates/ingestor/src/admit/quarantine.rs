@@ -35,7 +35,10 @@ impl Admission {
         for entry in aside {
             let gateway = entry.gateway.clone();
             if !self.ingest.reserve(&gateway, entry.raw.len() as u64) {
-                self.recover(&anyhow!("keep what the engine refuses of {gateway}: its quarantine is full"));
+                self.recover(
+                    &anyhow!("keep what the engine refuses of {gateway}: its quarantine is full"),
+                    now,
+                );
                 self.ingest.hold_back(&gateway, now.plus_ms(HELD_BACK_MS));
                 self.ingest.report(IncidentKind::Quota, &gateway, now);
                 return None;

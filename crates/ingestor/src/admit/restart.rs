@@ -108,9 +108,16 @@ impl Admission {
 
     /// The store refused: nothing was acknowledged. Memory goes back to what is stored, and the gateways are asked to send
     /// again after a while.
-    pub(super) fn recover(&mut self, refused: &anyhow::Error) {
+    pub(super) fn recover(&mut self, refused: &anyhow::Error, began: Timestamp) {
         error!("failed to commit; nothing was acknowledged, the gateways are asked again: {refused:#}");
-        self.board().storage_healthy = false;
+        let why = if refused.is::<AppendError>() {
+            "the engine of the readings does not answer"
+        } else if refused.is::<RegistryError>() && self.elsewhere.is_some() {
+            "the registry does not answer"
+        } else {
+            "the store refuses"
+        };
+        self.board().refuse(began, why);
         self.board().counts.failures += 1;
         self.replies.clear();
         self.noted.clear();
@@ -135,6 +142,7 @@ impl Admission {
             Ok(()) => {
                 let asked = self.behind.take().unwrap_or_default();
                 self.call = Some(self.patience.max(asked));
+                self.board().refuse(now(), "it answers again; nothing has been stored since");
             }
             Err(error) if error.downcast_ref().is_some_and(RegistryError::passes) => {
                 warn!("the registry does not answer; nothing is admitted until it does: {error:#}");

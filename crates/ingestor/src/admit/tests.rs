@@ -269,6 +269,8 @@ async fn nothing_is_acknowledged_while_the_engine_is_down_and_nothing_is_lost_or
         admission.settle(later);
         assert_eq!(committed(&admission), 1, "the gateway has to keep it");
         assert!(!admission.board().storage_healthy, "people are told");
+        let since = admission.board().refusal.expect("and since when, however often it fails").0;
+        assert_eq!(since, later);
         // Other commits are no sign that the engine works again.
         admission.settle(later);
         assert!(!admission.board().storage_healthy);
