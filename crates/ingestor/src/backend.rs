@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use sitian_alert::Episode;
 use sitian_api::backend::{CorrectionsQuery, NewCorrection, Work};
 use sitian_api::view::{
-    Aggregates, Alert, BasePage, BrokerHealth, Command, Corrected, Correction, Gap, Health, Incident,
-    KnownGateways, Latest, Ledger, Measurement, NewCommand, Node, NodePage, Output, Page, Phase, Point,
-    Quarantine, Readings, Rollup, Rule, Severity, StorageHealth,
+    Aggregates, Alert, BasePage, Command, Corrected, Correction, Gap, Health, Incident, KnownGateways,
+    Latest, Ledger, Measurement, NewCommand, Node, NodePage, Output, Page, Phase, Point, Quarantine,
+    Readings, Rollup, Rule, Severity,
 };
 use sitian_api::{
     AlertsQuery, Backend, BackendError, GatewayFacts, IncidentsQuery, LedgerQuery, LogEntry, PhaseFilter,
@@ -132,26 +132,7 @@ impl Backend for Centre {
     }
 
     fn health(&self) -> Health {
-        let board = self.board();
-        let status = if board.storage_healthy && board.broker.0 { "ok" } else { "degraded" };
-        let refusal = board.refusal.filter(|_| !board.storage_healthy);
-        Health {
-            status: status.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            storage: StorageHealth {
-                healthy: board.storage_healthy,
-                since: refusal.map(|(since, _)| self.presenter.time(since)),
-                why: refusal.map(|(_, why)| why.to_owned()),
-                bytes: bytes(&self.storage) + bytes(&write_ahead_log(&self.storage)),
-                readings_since_start: board.readings,
-                points: board.points.len() as u64,
-                committed_at: board.committed_at.map(|at| self.presenter.time(at)),
-            },
-            broker: BrokerHealth {
-                up: board.broker.0,
-                since: board.broker.1.map(|at| self.presenter.time(at)),
-            },
-        }
+        self.health_page()
     }
 
     fn metrics(&self, work: &Work) -> String {

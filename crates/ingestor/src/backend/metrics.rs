@@ -1,4 +1,4 @@
-//! The centre's own health as figures, put together when somebody asks. No label grows with what is connected, but for the
+//! The centre's own health, in words and as figures, put together when somebody asks. No label grows with what is connected, but for the
 //! counties.
 
 use std::collections::BTreeMap;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sitian_api::Backend;
 use sitian_api::backend::Work;
+use sitian_api::view::{BrokerHealth, Health, StorageHealth};
 use sitian_ingest::Stats;
 use sitian_model::Severity;
 use sitian_registry::ListFilter;
@@ -45,6 +46,30 @@ fn labelled(name: &'static str, value: impl Into<String>, count: f64) -> Labelle
 }
 
 impl Centre {
+    /// Whether it is able to do its work, and since when not.
+    pub(super) fn health_page(&self) -> Health {
+        let board = self.board();
+        let status = if board.storage_healthy && board.broker.0 { "ok" } else { "degraded" };
+        let refusal = board.refusal.filter(|_| !board.storage_healthy);
+        Health {
+            status: status.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            storage: StorageHealth {
+                healthy: board.storage_healthy,
+                since: refusal.map(|(since, _)| self.presenter.time(since)),
+                why: refusal.map(|(_, why)| why.to_owned()),
+                bytes: bytes(&self.storage) + bytes(&write_ahead_log(&self.storage)),
+                readings_since_start: board.readings,
+                points: board.points.len() as u64,
+                committed_at: board.committed_at.map(|at| self.presenter.time(at)),
+            },
+            broker: BrokerHealth {
+                up: board.broker.0,
+                since: board.broker.1.map(|at| self.presenter.time(at)),
+            },
+        }
+    }
+
     /// The page for Prometheus.
     pub fn metrics_page(&self, work: &Work) -> String {
         let mut page = Page::new();
