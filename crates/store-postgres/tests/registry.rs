@@ -128,9 +128,12 @@ impl Numbers {
         Self { acknowledged: Vec::new(), next: 1, unseen: 0 }
     }
 
-    /// Goes on while `harm` is done in a while; gives what ended it.
+    /// Once one has come through, goes on while `harm` is done in a while; gives what ended it.
     fn commit_until(&mut self, keeper: &mut dyn Keep, seed: u64, harm: impl FnOnce() + Send) -> String {
         let after = std::time::Duration::from_micros(fastrand::Rng::with_seed(seed).u64(1_000..60_000));
+        commit(keeper, self.next).expect("nothing harms it yet");
+        self.acknowledged.push(self.next);
+        self.next += 1;
         std::thread::scope(|scope| {
             let harming = scope.spawn(move || {
                 std::thread::park_timeout(after);

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Making a cluster and recovering one take seconds on a loaded machine.
@@ -120,8 +121,7 @@ impl Postgres {
     #[allow(dead_code)] // Not every room asks for it; so with the next three.
     pub fn listen(&mut self, settings: &[&str]) -> u16 {
         self.kill();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        self.port = free.expect("there is a free port").port();
+        self.port = free_port();
         self.start_with(&[&["listen_addresses=127.0.0.1"], settings].concat());
         self.port
     }
@@ -225,6 +225,18 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Below those that the kernel gives to outgoing connections, so that none of them takes it before the server does.
+#[allow(dead_code)]
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(89);
+    let ports = std::iter::repeat_with(|| {
+        10_000 + (start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000) as u16
+    });
+    let mut free = ports.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("one of them is free")
 }
 
 /// The programs of the newest version that is installed.
