@@ -60,6 +60,8 @@ pub enum Mutant {
     RowsInAnotherTransaction,
     /// store-embedded: a commit is not synced.
     StoreNotSynced,
+    /// store-postgres: a commit looks at its lease, but does not hold it.
+    FenceNotLocked,
     /// gateway: a new file of the spool is synced, but not the directory that names it.
     DirectoryNotSynced,
     /// gateway: one epoch for all processes, as if the card kept it.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sitian_alert::Delta;
 use sitian_ingest::Effect;
-use sitian_model::{Numbers, Slot};
+use sitian_model::{Mutant, Numbers, Slot};
 use sitian_registry::{Committed, Keep, Registry, RegistryError, Transaction};
 
 use crate::connection::Sql;
@@ -39,7 +39,7 @@ impl Fence {
     pub(crate) fn alone(database: &Database, member: &str) -> Result<Self, DatabaseError> {
         let held = |holder: String| DatabaseError::Held { place: database.place().to_owned(), holder };
         database.write(|sql| {
-            // A commit under way ends first; a claim of a slot at the same moment waits here or is seen.
+            // A claim of a slot at the same moment waits here or is seen. Commits under way hold rows only, and go on.
             sql.execute("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE", &[])?;
             let other = sql.first(
                 "SELECT member, slot, extract(epoch FROM until - now())::bigint FROM lease
@@ -71,6 +71,8 @@ impl Fence {
         let statement = if renew {
             "UPDATE lease SET until = now() + interval '60 seconds'
              WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4"
+        } else if Mutant::FenceNotLocked.lives() {
+            "SELECT 1 FROM lease WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4"
         } else {
             "SELECT 1 FROM lease WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4 FOR KEY SHARE"
         };

@@ -25,13 +25,14 @@ const SYSTEM: &str = "system";
 /// Most tests wait more than they compute.
 const AT_ONCE: usize = 3;
 const PROGRAMS: [&str; 2] = ["sitian-gateway", "sitian-ingestor"];
-const ROOMS: [&str; 6] = [
+const ROOMS: [&str; 7] = [
     "sitian-spool",
     "sitian-uplink",
     "sitian-ingest",
     "sitian-tenure",
     "sitian-poll",
     "sitian-store-embedded",
+    "sitian-store-postgres",
 ];
 
 /// Mutant, room, test program, test.
@@ -116,6 +117,7 @@ const CAUGHT_BY: &[(&str, &str, &str, &str)] = &[
         "power",
         "a_log_torn_anywhere_in_the_last_commit_loses_that_commit_whole_or_not_at_all",
     ),
+    ("FenceNotLocked", "store-postgres", "slots", "a_slot_is_not_claimed_in_the_middle_of_a_commit"),
 ];
 
 /// Mutant, test program of `tests/system`, test.
