@@ -4,7 +4,7 @@ use sitian_ingest::{
     Effect, EpochEntry, EpochState, Form, Incident, IncidentEnded, IncidentKind, Quarantined, Restored,
     RestoredEpoch,
 };
-use sitian_model::{Epoch, EpochNo, Timestamp};
+use sitian_model::{Epoch, EpochNo, Manifest, Timestamp};
 
 use super::{Case, Ground, all, commit, epoch, gateway, point, state};
 
@@ -16,6 +16,10 @@ pub(super) const CASES: &[Case] = &[
     (
         "the epoch a gateway is in is the one seen live last not the one that arrived last",
         the_epoch_a_gateway_is_in_is_the_one_seen_live_last_not_the_one_that_arrived_last,
+    ),
+    (
+        "the epochs of a gateway are listed in the order in which it was in them",
+        the_epochs_of_a_gateway_are_listed_in_the_order_in_which_it_was_in_them,
     ),
     (
         "a failed spool is open until it is said to be over",
@@ -91,6 +95,50 @@ fn the_epoch_a_gateway_is_in_is_the_one_seen_live_last_not_the_one_that_arrived_
         let newest = writer.reader().newest_epochs().expect("reads");
         assert_eq!(newest, [epoch(expected, "gw-1", expected as u8)], "{ranks:?}");
     }
+}
+
+fn the_epochs_of_a_gateway_are_listed_in_the_order_in_which_it_was_in_them(ground: &mut dyn Ground) {
+    let mut writer = ground.open();
+    let renewed = |entry: EpochEntry| {
+        let manifest = Manifest { software: "0.2.0".into(), ..entry.manifest };
+        EpochEntry { manifest, ..entry }
+    };
+    let rank = |no, live_rank| Effect::Watermark(EpochState { live_rank, ..state(no, 10 * u64::from(no)) });
+    commit(
+        &mut *writer,
+        vec![
+            Effect::Point(point(1, "gw-1/soil-1/soil_moisture", "%")),
+            Effect::Epoch(epoch(1, "gw-1", 1)),
+            Effect::Epoch(renewed(epoch(2, "gw-1", 2))),
+            Effect::Epoch(epoch(3, "gw-2", 1)),
+            Effect::Epoch(epoch(4, "gw-1", 4)),
+            Effect::Epoch(epoch(5, "gw-1", 5)),
+            // The second was seen live after the fourth; the fifth never was, and has no watermark either.
+            rank(1, 1),
+            rank(4, 2),
+            rank(2, 3),
+            rank(3, 1),
+        ],
+    );
+    drop(writer);
+    let reader = ground.open().reader();
+    let listed = |id: &str| reader.epoch_lines(&gateway(id)).expect("reads");
+    let lines = listed("gw-1");
+    let told: Vec<_> = lines
+        .iter()
+        .map(|l| (l.no.0, l.epoch, l.at.0, l.committed, l.live_rank, l.newest_at.map(|at| at.0)))
+        .collect();
+    let expected = [
+        (5, Epoch([5; 16]), 5, 0, 0, None),
+        (1, Epoch([1; 16]), 1, 10, 1, Some(-7)),
+        (4, Epoch([4; 16]), 4, 40, 2, Some(-7)),
+        (2, Epoch([2; 16]), 2, 20, 3, Some(-7)),
+    ];
+    assert_eq!(told, expected);
+    let manifests: Vec<_> = lines.iter().map(|line| line.manifest == lines[0].manifest).collect();
+    assert_eq!(manifests, [true, true, true, false], "equal ones have one number");
+    assert_eq!(listed("gw-2").iter().map(|line| line.no.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(listed("gw-9"), []);
 }
 
 fn a_failed_spool_is_open_until_it_is_said_to_be_over(ground: &mut dyn Ground) {
