@@ -272,6 +272,40 @@ fn the_newest_two_of_what_is_gone_are_remembered_for_a_centre_that_has_forgotten
     }
 }
 
+#[test]
+fn what_goes_is_remembered_wherever_the_process_dies() {
+    let limits = Limits { keep_behind_ms: 10_000, ..small() };
+    // So many calls of the disk are done until the process dies amid what an ack makes go.
+    let mut last = 0;
+    for calls in 0.. {
+        let mut spool = fresh(limits);
+        fill(&mut spool, 0..30);
+        spool.seal(epoch(2));
+        fill(&mut spool, 0..100);
+        let disk = spool.disk_mut();
+        let before = disk.calls;
+        disk.faults.power_off_at = Some(before + calls);
+        spool.release(epoch(1), 30);
+        let over = spool.disk_mut().calls - before <= calls;
+        let left = |spool: &Spool<MemoryDisk>| {
+            let held = spool.held();
+            held.iter().find(|held| held.epoch == epoch(1)).map(|held| (held.oldest, held.end))
+        };
+        let mut spool = reopen(spool, limits, 3);
+        let found = left(&spool).unwrap_or_else(|| panic!("forgotten without a word after {calls} calls"));
+        assert_eq!(found.1, 30, "after {calls} calls");
+        spool.release(epoch(1), 0);
+        let all = drain(&mut spool, epoch(1), 0);
+        assert_eq!(end(&all, 0), 30, "after {calls} calls");
+        if over {
+            assert_eq!((found.0, gaps(&all).0), (30, 0), "all of it went");
+            break;
+        }
+        last = calls;
+    }
+    assert!(last > 3, "it went in {last} calls");
+}
+
 /// A few records more, with whatever labels are next.
 fn fill_as(spool: &mut Spool<MemoryDisk>, live: sitian_model::Epoch, count: u64) {
     let from = spool.held().iter().find(|held| held.epoch == live).map_or(0, |held| held.end);

@@ -12,10 +12,12 @@ mod tally;
 
 /// Worlds of a plain run.
 const SEEDS: u64 = 2_000;
-/// Beyond those: worlds that have failed once.
-const FAILED_ONCE: [u64; 16] = [
+/// Beyond those: worlds that have failed once. A seed takes another course whenever a room asks for chance in another order:
+/// by now these are worlds like others, and no proof against the mistakes that they once showed. Those stand as scores in
+/// the tests of the rooms.
+const FAILED_ONCE: [u64; 17] = [
     3_737, 3_918, 4_780, 4_828, 7_786, 9_758, 11_572, 14_321, 14_516, 14_793, 14_964, 15_283, 15_861, 17_016,
-    18_403, 22_455,
+    18_403, 19_702, 22_455,
 ];
 /// Worlds of a night run.
 const SEEDS_NIGHT: u64 = 50_000;
