@@ -3,6 +3,10 @@
 //!
 //! Tests of any room include this file by path.
 
+#[allow(clippy::duplicate_mod, reason = "a room that includes this file has no other")]
+#[path = "tally.rs"]
+mod tally;
+
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -14,6 +18,13 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Where Debian puts the servers, one folder for each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
+
+/// What is not tested without a server, wherever that is.
+const UNTESTED: tally::Fault = tally::Fault {
+    number: "F38",
+    title: "registry in PostgreSQL: contract, fence, leases, slots, crashes",
+    injected: "a server of our own",
+};
 
 /// A running server.
 pub struct Postgres {
@@ -35,10 +46,10 @@ impl Postgres {
         (root() && user().is_none()).then_some("PostgreSQL refuses to run as root, and nobody else is here")
     }
 
-    /// Makes a cluster and starts a server on it; `None`, said aloud, where that cannot be.
+    /// Makes a cluster and starts a server on it; `None`, with a row that says why, where that cannot be.
     pub fn start() -> Option<Self> {
         if let Some(why) = Self::lacking() {
-            println!("skipped: {why}");
+            UNTESTED.skipped(why);
             return None;
         }
         let user = if root() { user() } else { None };
