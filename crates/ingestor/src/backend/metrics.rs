@@ -7,7 +7,7 @@ use std::time::Duration;
 use sitian_api::Backend;
 use sitian_api::backend::Work;
 use sitian_api::view::{BrokerHealth, Health, StorageHealth};
-use sitian_ingest::Stats;
+use sitian_ingest::{IncidentKind, Stats};
 use sitian_model::Severity;
 use sitian_registry::ListFilter;
 use sitian_supervision::{Level, Node};
@@ -128,7 +128,10 @@ impl Centre {
             &commits,
         );
         page.counter("commit_failures", "Transactions that failed.", failures);
-        let incidents = incidents.iter().map(|(kind, n)| labelled("kind", *kind, *n as f64));
+        // Kinds that have not happened are told as well: a counter that begins at 1 shows no increase.
+        let count = |kind: &str| incidents.get(kind).copied().unwrap_or_default() as f64;
+        let incidents =
+            IncidentKind::ALL.iter().map(|kind| labelled("kind", kind.word(), count(kind.word())));
         page.counters("incidents", "Incidents noticed.", incidents.collect());
         if let Some(at) = board.committed_at {
             page.gauge("last_commit_timestamp_seconds", "The last durable commit.", at.0 as f64 / 1_000.0);
