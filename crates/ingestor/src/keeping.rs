@@ -99,7 +99,7 @@ pub fn look_at_readings(parts: &Parts) -> Result<(Arc<dyn Registry>, Answers)> {
             let reader = Reader::open(&parts.storage)?;
             let series: Answers = match &parts.place {
                 Place::Own => Arc::new(reader.clone()),
-                place => readings::look(place, &reader, &parts.territory)?,
+                place => readings::look_beside(place, &reader, &parts.territory)?,
             };
             Ok((Arc::new(reader), series))
         }

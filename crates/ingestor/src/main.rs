@@ -9,6 +9,7 @@ mod complaints;
 mod keeping;
 mod ledger;
 mod link;
+mod moving;
 mod outputs;
 mod parts;
 mod quarantine;

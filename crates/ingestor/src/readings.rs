@@ -9,6 +9,8 @@
 //!                      └ a row that it refuses goes to quarantine, and the watermark moves over it
 //! ```
 
+mod remains;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,9 +23,9 @@ use sitian_model::{
 };
 use sitian_registry::{Registry, Transaction};
 use sitian_series::{Append, AppendError, Refused, Series};
-use sitian_store_embedded::Store;
+use sitian_store_embedded::{Reader, Store};
 use sitian_store_influx::influx::{self, Bucket};
-use sitian_store_influx::{Access, Names, Patience, Tags, victoria};
+use sitian_store_influx::{Access, Engine, Names, Patience, Tags, victoria};
 use sitian_supervision::{Level, Territory};
 use tracing::warn;
 
@@ -72,6 +74,14 @@ pub struct Server {
     pub kind: Kind,
 }
 
+impl Server {
+    /// Its address without name and password.
+    pub fn place(&self) -> String {
+        let parts = self.url.split_once("://").zip(self.url.rsplit_once('@'));
+        parts.map_or_else(|| self.url.clone(), |((scheme, _), (_, host))| format!("{scheme}://{host}"))
+    }
+}
+
 /// Which engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -112,13 +122,14 @@ pub fn open(parts: &Parts, store: &mut Store) -> Result<(Option<Elsewhere>, Answ
         ),
         Place::Own => Ok((None, Arc::new(store.reader()))),
         Place::Elsewhere(_) if held => bail!(
-            "keep readings in another engine: this store holds some itself, and nobody would see them; set \
-             storage.engine = \"embedded\", or begin with another storage.path"
+            "keep readings in another engine: this store holds some itself, and nobody would see them; move them there \
+             with `sitian-ingestor move`, or set storage.engine = \"embedded\""
         ),
         Place::Elsewhere(_) => {
-            let (elsewhere, answers) = beside(parts, &store.reader())?;
+            let reader = store.reader();
+            let (elsewhere, answers) = beside(parts, &reader)?;
             store.keep_rows_elsewhere()?;
-            Ok((Some(elsewhere), answers))
+            Ok((Some(elsewhere), remains::beside(answers, &reader)?))
         }
     }
 }
@@ -138,12 +149,51 @@ fn taught(
     registry: &dyn Registry,
     territory: &Arc<Territory>,
 ) -> Result<(Elsewhere, Answers)> {
+    let Destination { elsewhere, engine } = destination(place, note, TIMEOUT, registry, territory)?;
+    Ok((elsewhere, Arc::new(engine.reader())))
+}
+
+/// An engine, and what knows it by its names.
+pub struct Destination {
+    /// What knows it.
+    pub elsewhere: Elsewhere,
+    /// Itself.
+    pub engine: Engine,
+}
+
+/// Opens an engine and teaches it what a registry knows. `note` is a file beside the store for what a kill would leave on the
+/// engine.
+///
+/// # Errors
+/// As [`beside`].
+pub fn destination(
+    place: &Place,
+    note: Option<PathBuf>,
+    timeout: Duration,
+    registry: &dyn Registry,
+    territory: &Arc<Territory>,
+) -> Result<Destination> {
     let Place::Elsewhere(server) = place else {
         bail!("keep readings apart from the registry: set storage.engine");
     };
-    let (mut elsewhere, answers) = connect(server, note, territory)?;
+    let names = Arc::new(Names::default());
+    let access = Access { url: server.url.clone(), timeout, keep_days: server.keep_days, note };
+    let engine = match &server.kind {
+        Kind::Victoria => victoria::connect(access, Arc::clone(&names), PATIENCE),
+        Kind::Influx(bucket) => influx::connect(access, bucket.clone(), Arc::clone(&names), PATIENCE),
+    };
+    let engine = engine.context("use storage.engine")?;
+    let mut elsewhere = Elsewhere::new(Box::new(engine.clone()), names, territory);
     elsewhere.learn_all(&registry.restored()?);
-    Ok((elsewhere, answers))
+    Ok(Destination { elsewhere, engine })
+}
+
+/// What answers questions beside a running ingestor whose registry is in a file.
+///
+/// # Errors
+/// As [`open`].
+pub fn look_beside(place: &Place, file: &Reader, territory: &Arc<Territory>) -> Result<Answers> {
+    remains::beside(look(place, file, territory)?, file)
 }
 
 /// What answers questions beside a running ingestor.
@@ -152,23 +202,6 @@ fn taught(
 /// As [`open`].
 pub fn look(place: &Place, registry: &dyn Registry, territory: &Arc<Territory>) -> Result<Answers> {
     Ok(taught(place, None, registry, territory)?.1)
-}
-
-/// `note` is a file beside the store for what a kill would leave on the engine.
-fn connect(
-    server: &Server,
-    note: Option<PathBuf>,
-    territory: &Arc<Territory>,
-) -> Result<(Elsewhere, Answers)> {
-    let names = Arc::new(Names::default());
-    let access = Access { url: server.url.clone(), timeout: TIMEOUT, keep_days: server.keep_days, note };
-    let engine = match &server.kind {
-        Kind::Victoria => victoria::connect(access, Arc::clone(&names), PATIENCE),
-        Kind::Influx(bucket) => influx::connect(access, bucket.clone(), Arc::clone(&names), PATIENCE),
-    };
-    let engine = engine.context("use storage.engine")?;
-    let answers: Answers = Arc::new(engine.reader());
-    Ok((Elsewhere::new(Box::new(engine), names, territory), answers))
 }
 
 impl Elsewhere {
@@ -271,12 +304,33 @@ impl Elsewhere {
         if let Some((_, why)) = aside.first() {
             warn!(readings = aside.len(), why, "the engine refuses readings; they are kept in quarantine");
         }
-        // A backlog that the engine does not keep is refused row by row: neighbouring records share an entry.
+        Put { effects: out, aside: self.entries(&aside, now) }
+    }
+
+    /// Refused rows as entries of the quarantine. A backlog that the engine does not keep is refused row by row: neighbouring
+    /// records share an entry.
+    pub fn entries(&self, refused: &[(Row, String)], now: Timestamp) -> Vec<Quarantined> {
         let joins = |(a, why): &(Row, String), (b, reason): &(Row, String)| {
             a.epoch == b.epoch && (b.seq == a.seq || b.seq == a.seq + 1) && why == reason
         };
-        let runs = aside.chunk_by(joins).flat_map(|run| run.chunks(ENTRY_ROWS_MAX));
-        Put { effects: out, aside: runs.filter_map(|run| self.quarantined(run, now)).collect() }
+        let runs = refused.chunk_by(joins).flat_map(|run| run.chunks(ENTRY_ROWS_MAX));
+        runs.filter_map(|run| self.quarantined(run, now)).collect()
+    }
+
+    /// True if rows of this point can be written there.
+    pub fn knows(&self, point: PointNo) -> bool {
+        self.names.knows(point)
+    }
+
+    /// True if a row that the engine refuses can be kept in quarantine: its epoch is known, and names its point.
+    pub fn can_set_aside(&self, row: &Row) -> bool {
+        let named = |(_, points): &(Epoch, Vec<PointNo>)| points.contains(&row.point);
+        self.points.contains_key(&row.point) && self.epochs.get(&row.epoch).is_some_and(named)
+    }
+
+    /// What a point is called.
+    pub fn called(&self, point: PointNo) -> String {
+        self.points.get(&point).map_or_else(|| format!("point {}", point.0), ToString::to_string)
     }
 
     /// Refused rows of neighbouring records as the message that a gateway would send them in, so that they can be read

@@ -1,4 +1,4 @@
-//! `sitian-ingestor backup`, `restore`, `verify`, `doctor` and `export`: what an operator does with the store.
+//! `sitian-ingestor backup`, `restore`, `verify`, `doctor`, `export` and `move`: what an operator does with the store.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,6 +18,7 @@ use sitian_store_embedded::{Examination, back_up, examine, repair, restore};
 use crate::admit::now;
 use crate::backend::export;
 use crate::keeping::{self, Seat};
+use crate::moving::Move;
 use crate::parts::Parts;
 use crate::settings::Source;
 
@@ -34,6 +35,8 @@ pub enum Task {
     Doctor(Doctor),
     /// Write readings as CSV, JSON lines or Parquet, also while the store is in use.
     Export(Export),
+    /// Move the readings of the store to the engine that the settings name; the ingestor must not run.
+    Move(Move),
 }
 
 impl Task {
@@ -45,6 +48,7 @@ impl Task {
             Self::Verify(task) => task.run(),
             Self::Doctor(task) => task.run(),
             Self::Export(task) => task.run(),
+            Self::Move(task) => task.run(),
         }
     }
 }

@@ -70,6 +70,11 @@ impl Head {
         self.rows
     }
 
+    /// The points that have unsealed rows.
+    pub(crate) fn points(&self) -> impl Iterator<Item = u32> + '_ {
+        self.points.keys().copied()
+    }
+
     /// Unsealed rows of a point between two moments (`to` excluded), in order.
     pub(crate) fn between(&self, point: u32, from: i64, to: i64) -> Vec<Kept> {
         let Some(rows) = self.points.get(&point) else { return Vec::new() };

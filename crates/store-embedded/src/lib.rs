@@ -107,7 +107,7 @@
 //! Reading order: `store` and `store/seal` (writing); `reader`,
 //! `reader/windows` and `merge` (reading); `shelf` (tables of chunks), `compaction`, `corrections`; `head`; `chunk`,
 //! `hours`, `journal`, `marks`, `decimal` (bytes; more of them in the `registry` room); `registry`, `alerts` (tables); `schema`, `lock`, `fault`; `examination`,
-//! `backup` (for the operator).
+//! `backup`, `handover` (for the operator).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -119,6 +119,7 @@ mod corrections;
 mod decimal;
 mod examination;
 mod fault;
+mod handover;
 mod head;
 mod hours;
 mod journal;
@@ -136,5 +137,6 @@ pub use backup::{back_up, restore};
 pub use compaction::{Compactor, Progress};
 pub use examination::{Examination, Finding, examine, repair};
 pub use fault::StoreError;
+pub use handover::Holding;
 pub use reader::Reader;
 pub use store::{Extent, SealLimits, Store};

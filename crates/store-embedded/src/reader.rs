@@ -54,7 +54,10 @@ impl Reader {
     }
 
     /// Runs a query on a connection of its own, in one snapshot of the file.
-    fn with<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn with<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let idle = self.idle().pop();
         let mut connection = match idle {
             Some(connection) => connection,
@@ -70,6 +73,10 @@ impl Reader {
             }
         }
         answer
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {

@@ -72,7 +72,7 @@ impl Shared {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn head_mut(&self) -> RwLockWriteGuard<'_, Head> {
+    pub(crate) fn head_mut(&self) -> RwLockWriteGuard<'_, Head> {
         self.head.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -257,6 +257,13 @@ impl Store {
         let chunks: i64 = self.connection.query_row("SELECT count(*) FROM chunk", [], |line| line.get(0))?;
         let (bytes, wal_bytes) = (size(&self.shared.path), size(&beside(&self.shared.path, "-wal")));
         Ok(Extent { bytes, wal_bytes, head_rows, chunks: chunks.cast_unsigned() })
+    }
+}
+
+/// The writer closes the file last: who only reads cannot clear the log away, and would leave it to its own account.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) trait Dialect: Debug + Send + Sync {
     /// Returns when everything that was written before is on the engine's disk.
     fn settle(&self) -> Result<(), EngineError>;
 
+    /// Bytes that are free on its disk; `None` if it does not tell.
+    fn room(&self) -> Result<Option<u64>, EngineError>;
+
     /// The first and the last moment of these points.
     fn ends(&self, choice: &Choice<'_>, span: Range<i64>) -> Result<Option<(i64, i64)>, EngineError>;
 

@@ -1,12 +1,14 @@
 //! An engine of the series port: what it does not keep is refused here, the rest is written and settled.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sitian_model::Row;
+use sitian_model::{Row, Timestamp};
 use sitian_series::{Append, AppendError, Refused};
 
 use crate::dialect::Dialect;
+use crate::fault::EngineError;
 use crate::reader::Reader;
 use crate::write::Writer;
 
@@ -20,6 +22,22 @@ pub struct Engine {
 impl Engine {
     pub(crate) fn new(writer: Writer, dialect: impl Dialect + 'static) -> Self {
         Self { writer, dialect: Arc::new(dialect) }
+    }
+
+    /// The moments that it takes and answers for, from now until so many milliseconds later: it forgets while time goes on.
+    pub fn keeps_for(&self, ms: i64) -> Range<Timestamp> {
+        let now_ms = now_ms();
+        let (keeps, answers) = (self.dialect.keeps(now_ms), self.dialect.answers(now_ms));
+        let later = self.dialect.keeps(now_ms.saturating_add(ms));
+        Timestamp(later.start.max(answers.start))..Timestamp(keeps.end.min(answers.end))
+    }
+
+    /// Bytes that are free on its disk; `None` if it does not tell.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn room(&self) -> Result<Option<u64>, EngineError> {
+        self.dialect.room()
     }
 
     /// A view for queries. Cheap; clone it freely.

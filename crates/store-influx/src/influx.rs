@@ -214,6 +214,10 @@ impl Dialect for Influx {
         Ok(())
     }
 
+    fn room(&self) -> Result<Option<u64>, EngineError> {
+        Ok(None)
+    }
+
     fn ends(&self, choice: &Choice<'_>, span: Range<i64>) -> Result<Option<(i64, i64)>, EngineError> {
         let (mut first, mut last) = (None::<i64>, None::<i64>);
         self.records(&flux::ends(&self.bucket, choice, &span), |record| {

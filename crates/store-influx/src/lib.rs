@@ -16,7 +16,7 @@
 //! | where | organisation and bucket | the whole server |
 //! | who may | an API token | everybody who reaches it |
 //! | on its disk | with the 204 of a write | when a snapshot was made |
-//! | numbers | to the bit | some 15 digits |
+//! | numbers | to the bit | 12 to 15 digits |
 //! | moments | 1677 to 2262 | 1970 to two days ahead |
 //! | forgets | by the bucket's retention | by `-retentionPeriod` |
 //!

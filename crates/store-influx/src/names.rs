@@ -176,6 +176,11 @@ impl Names {
         epochs.numbers.insert(mark, no);
     }
 
+    /// True if rows of this point can be written.
+    pub fn knows(&self, no: PointNo) -> bool {
+        self.of(no).is_some()
+    }
+
     pub(crate) fn of(&self, no: PointNo) -> Option<Arc<Named>> {
         self.points.read().unwrap_or_else(PoisonError::into_inner).get(&no).cloned()
     }

@@ -4,8 +4,8 @@
 //! ```text
 //!  less than 5,000 rows      the next slice is twice as long
 //!  none                      the engine says where they go on
-//!  more than is listened to  the rest is not read, and a sixteenth of the slice is asked for: three times, and a year of a
-//!                            row each second has become hours
+//!  more than is listened to  the rest is not read, and a sixteenth of the slice is asked for: at most five times in a scan of
+//!                            rows as dense as one a second
 //! ```
 //!
 //! So memory grows neither with the span nor with what stands in it: an answer is at most 8 MiB, unpacked.

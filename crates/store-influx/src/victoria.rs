@@ -7,7 +7,7 @@
 //! - times outside what it keeps are refused here;
 //! - it has to run with `-dedup.minScrapeInterval=1ms`, so that a row which is written twice counts once.
 //!
-//! It keeps some 15 digits of a value and one row of a point at a moment, and nothing of before 1970. The first day of 1970,
+//! It keeps 12 to 15 digits of a value and one row of a point at a moment, and nothing of before 1970. The first day of 1970,
 //! where boards without a clock begin, it has to be told row by row: questions about a window of time find nothing there.
 
 mod questions;
@@ -40,6 +40,7 @@ const SEEN_MS: i64 = DAY_MS;
 const DEDUP: &str = "flag{name=\"dedup.minScrapeInterval\", value=\"1ms\"";
 const REMEDY: &str =
     "start it with -retentionPeriod=100y, or as many days (…d) as you set storage.retention.raw_days to";
+const FREE: &str = "vm_free_disk_space_bytes{";
 const RETENTION: &str = "flag{name=\"retentionPeriod\", value=\"";
 
 /// A VictoriaMetrics, single node.
@@ -103,6 +104,13 @@ impl Dialect for Victoria {
 
     fn settle(&self) -> Result<(), EngineError> {
         self.snapshots.take()
+    }
+
+    fn room(&self) -> Result<Option<u64>, EngineError> {
+        let metrics = self.server.get("/metrics")?;
+        let line = metrics.lines().find(|line| line.starts_with(FREE));
+        let free = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        Ok(free.map(|bytes| bytes as u64))
     }
 
     fn ends(&self, choice: &Choice<'_>, span: Range<i64>) -> Result<Option<(i64, i64)>, EngineError> {

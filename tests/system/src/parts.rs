@@ -228,6 +228,25 @@ impl Ingestor {
         self.program = Self::launch(&self.folder, &self.settings, under);
     }
 
+    /// Further settings of all later starts.
+    pub fn set(&mut self, more: &[String]) {
+        self.settings.extend_from_slice(more);
+    }
+
+    /// Moves its readings to the engine of these settings, with these flags, under another program. Returns when that has ended:
+    /// whether well, and what it said.
+    pub fn move_readings(&self, engine: &[String], flags: &[&str], under: &[String]) -> (bool, String) {
+        let under: Vec<&str> = under.iter().map(String::as_str).collect();
+        let mut command = ours_under("sitian-ingestor", &under);
+        command.arg("move").args(flags);
+        self.settings.iter().chain(engine).for_each(|setting| {
+            command.args(["--set", setting]);
+        });
+        let output = command.output().expect("starts");
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), said(&output.stdout) + &said(&output.stderr))
+    }
+
     /// Every gap that was ever committed, oldest first.
     pub fn gaps(&self) -> Vec<Value> {
         self.pages("gaps?")

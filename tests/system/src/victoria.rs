@@ -10,24 +10,32 @@ use crate::{Program, wait_for};
 pub struct Victoria {
     folder: PathBuf,
     port: u16,
+    period: &'static str,
     /// The process.
     pub program: Program,
 }
 
 impl Victoria {
-    /// Starts it on a free loopback port.
+    /// Starts it on a free loopback port. It keeps ten years.
     pub fn start(folder: &Path) -> Self {
+        Self::start_keeping(folder, "10y")
+    }
+
+    /// Starts it with another retention period.
+    pub fn start_keeping(folder: &Path, period: &'static str) -> Self {
         let port = free_port();
-        let mut engine = Self { folder: folder.to_owned(), port, program: Self::launch(folder, port) };
+        let program = Self::launch(folder, port, period);
+        let mut engine = Self { folder: folder.to_owned(), port, period, program };
         engine.wait_until_listening();
         engine
     }
 
-    fn launch(folder: &Path, port: u16) -> Program {
+    fn launch(folder: &Path, port: u16, period: &str) -> Program {
         let mut command = Command::new("victoria-metrics");
         command.arg(format!("-storageDataPath={}", folder.join("victoria").display()));
         command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
-        command.args(["-retentionPeriod=10y", "-dedup.minScrapeInterval=1ms", "-memory.allowedBytes=200MB"]);
+        command.arg(format!("-retentionPeriod={period}"));
+        command.args(["-dedup.minScrapeInterval=1ms", "-memory.allowedBytes=200MB"]);
         Program::start(folder, "victoria", &mut command)
     }
 
@@ -46,7 +54,7 @@ impl Victoria {
 
     /// Starts it on its folder after [`Program::kill`].
     pub fn start_again(&mut self) {
-        self.program = Self::launch(&self.folder, self.port);
+        self.program = Self::launch(&self.folder, self.port, self.period);
         self.wait_until_listening();
     }
 }

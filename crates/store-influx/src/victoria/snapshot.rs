@@ -11,6 +11,7 @@
 //!
 //! Nothing tells our snapshots from others': what somebody else makes in such a minute goes with ours.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -62,8 +63,7 @@ impl Snapshots {
     /// Removes what a kill has left behind.
     pub(super) fn clear(&self) -> Result<(), EngineError> {
         if let Some((first_ms, last_ms)) = self.noted() {
-            let span_ms = first_ms - APART_MS..=last_ms + APART_MS;
-            self.sweep(|_, made_ms| span_ms.contains(&made_ms))?;
+            self.sweep(first_ms..last_ms)?;
             self.forget();
         }
         Ok(())
@@ -77,12 +77,13 @@ impl Snapshots {
         Some((first_ms, asked.last().unwrap_or(first_ms)))
     }
 
-    /// Removes those that are ours by their names and the moments when they were made.
-    fn sweep(&self, ours: impl Fn(&str, i64) -> bool) -> Result<(), EngineError> {
+    /// Removes what was made between two moments of this clock, and within a minute of them.
+    fn sweep(&self, asked_ms: Range<i64>) -> Result<(), EngineError> {
         let server = &self.server;
         let list: List = serde_json::from_str(&server.get("/snapshot/list")?)
             .map_err(|error| server.nonsense(format!("its list of snapshots: {error}")))?;
-        let ours = |name: &String| made_ms(name).is_some_and(|made_ms| ours(name, made_ms));
+        let span = asked_ms.start - APART_MS..=asked_ms.end + APART_MS;
+        let ours = |name: &String| made_ms(name).is_some_and(|made_ms| span.contains(&made_ms));
         for name in list.snapshots.into_iter().filter(ours) {
             tracing::info!(snapshot = name, "a snapshot that was left behind is removed from the engine");
             self.remove(name);
@@ -98,16 +99,14 @@ impl Snapshots {
             self.left().unheard_ms.get_or_insert(asked_ms);
         })?;
         let before = std::mem::take(&mut *self.left());
-        before.names.into_iter().for_each(|name| self.remove(name));
-        // The server makes one after the other, and their names go up: all that was asked for before is there now, and nothing
-        // is touched that is only being made.
+        before.names.into_iter().chain([name]).for_each(|name| self.remove(name));
+        // The server makes one after the other: all that was asked for before is there now.
         if let Some(first_ms) = before.unheard_ms
-            && let Err(error) = self.sweep(|made, ms| made < name.as_str() && ms >= first_ms - APART_MS)
+            && let Err(error) = self.sweep(first_ms..now_ms())
         {
             tracing::warn!(%error, "snapshots stay on the engine for now");
             self.left().unheard_ms = before.unheard_ms;
         }
-        self.remove(name);
         self.forget();
         Ok(())
     }
