@@ -33,7 +33,7 @@
 //! Callers wait in threads; nothing here may be called from async code. One thread more moves the bytes.
 //! Characters of the number 0 in names become U+FFFD, because the server takes none.
 //!
-//! Tables are in `src/schema/v1.sql`; the bytes of manifests in the `registry` room.
+//! Tables are in `src/schema`; the bytes of manifests in the `registry` room.
 //!
 //! Reading order: `access`, `tls`; `database`, `pool`, `connection`, `driver`; `schema`; `keeper` (the fence), `tenure` (who may pass it); `registry`, `alerts` (tables);
 //! `reader`, `line`; `fault`.

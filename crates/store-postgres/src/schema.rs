@@ -5,7 +5,7 @@ use crate::connection::{Connection, Sql};
 use crate::fault::DatabaseError;
 
 /// One script per schema version, from 1 on.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 /// "SITN": whoever migrates holds this lock until its transaction is over.
 const MIGRATING: i64 = 0x5349_544E;
 /// The oldest server on which this is expected to run; what is tested is 15.

@@ -242,7 +242,7 @@ fn an_operator_is_told_what_to_mend() {
     database(&url);
     server.sql("one", "UPDATE sitian.meta SET value = 99");
     check(&url, &["schema 99 is newer"]);
-    server.sql("one", "UPDATE sitian.meta SET value = 1");
+    server.sql("one", "UPDATE sitian.meta SET value = 2");
     database(&url);
     server.kill();
     let away = open(&url).expect_err("is away");
@@ -281,6 +281,28 @@ fn a_password_opens_the_database_and_is_never_shown() {
 }
 
 #[test]
+fn a_database_of_the_first_schema_is_brought_up_to_date_with_all_that_it_holds() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database("one");
+    let v1 = include_str!("../src/schema/v1.sql");
+    server.sql(
+        "one",
+        &format!(
+            "SET ROLE sitian; CREATE SCHEMA sitian; SET search_path = sitian; {v1}
+             INSERT INTO meta VALUES ('schema', 1);
+             INSERT INTO gateway (id, slot, first_ms) VALUES ('gw-1', 0, 1);
+             INSERT INTO incident (kind, gateway, at_ms) VALUES ('quota', 1, 7);"
+        ),
+    );
+    let database = database(&url);
+    assert_eq!(server.sql("one", "SELECT value FROM sitian.meta WHERE key = 'schema'"), "2");
+    assert_eq!(stored(&database), [7]);
+    let of_one = [GatewayId::new("gw-1").expect("well-formed")];
+    let filter = ListFilter { gateways: Some(of_one.to_vec()), since: None, before: None, limit: 10 };
+    assert_eq!(database.reader().incidents(&filter).expect("reads").len(), 1);
+}
+
+#[test]
 fn several_processes_that_start_at_once_make_one_schema() {
     let Some(server) = Postgres::start() else { return };
     let url = server.database("one");
@@ -289,7 +311,7 @@ fn several_processes_that_start_at_once_make_one_schema() {
             scope.spawn(|| database(&url));
         }
     });
-    assert_eq!(server.sql("one", "SELECT value FROM sitian.meta WHERE key = 'schema'"), "1");
+    assert_eq!(server.sql("one", "SELECT value FROM sitian.meta WHERE key = 'schema'"), "2");
     let state = EpochState::fresh(EpochNo(1));
     let mut keeper = database(&url).alone("a").expect("is free");
     let orphan = Transaction { effects: vec![Effect::Watermark(state)], ..Transaction::default() };

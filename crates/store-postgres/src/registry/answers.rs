@@ -82,10 +82,12 @@ pub(crate) fn numbers(
 /// The epoch that every gateway is in, with its manifest.
 pub(crate) fn newest_epochs(sql: &mut Sql<'_>, slot: Option<Slot>) -> Result<Vec<EpochEntry>, DatabaseError> {
     let lines = sql.query(
-        "SELECT DISTINCT ON (g.id) e.no, g.id, e.label, e.points, m.body, e.first_ms FROM epoch e
-         JOIN gateway g ON g.no = e.gateway JOIN manifest m ON m.no = e.manifest
+        // Which they are is found out by numbers alone: a manifest may be as large as a thousand of those.
+        "WITH newest AS (SELECT DISTINCT ON (e.gateway) e.no FROM epoch e JOIN gateway g ON g.no = e.gateway
          LEFT JOIN watermark w ON w.epoch = e.no WHERE $1::smallint IS NULL OR g.slot = $1
-         ORDER BY g.id, coalesce(w.live_rank, 0) DESC, e.no DESC",
+         ORDER BY e.gateway, coalesce(w.live_rank, 0) DESC, e.no DESC)
+         SELECT e.no, g.id, e.label, e.points, m.body, e.first_ms FROM newest JOIN epoch e ON e.no = newest.no
+         JOIN gateway g ON g.no = e.gateway JOIN manifest m ON m.no = e.manifest ORDER BY g.id",
         &[&part(slot)],
     )?;
     lines.iter().map(entry).collect()

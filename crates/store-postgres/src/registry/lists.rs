@@ -18,6 +18,13 @@ fn values(filter: &ListFilter) -> (i64, i64, Option<Vec<&str>>, i64) {
     (clamp(filter.before), since, gateways, clamp(Some(filter.limit as u64)))
 }
 
+/// Of so few gateways each is asked for its own newest lines; of more, whatever is newest is looked through.
+const FEW: usize = 64;
+
+fn few(filter: &ListFilter) -> bool {
+    filter.gateways.as_ref().is_some_and(|ids| ids.len() <= FEW)
+}
+
 /// Absent means no bound; the server counts with a sign.
 pub(crate) fn clamp(n: Option<u64>) -> i64 {
     n.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX)
@@ -33,15 +40,24 @@ pub(crate) fn incidents(
     filter: &ListFilter,
 ) -> Result<Vec<IncidentStored>, DatabaseError> {
     let (before, since, gateways, limit) = values(filter);
-    let lines = sql.query(
+    let statement = if few(filter) {
+        "SELECT i.id, i.kind, g.id, i.label, i.other, i.first_seq, i.last_seq, i.after_ms, i.at_ms, i.ended_ms,
+         u.readings, u.after_ms, u.before_ms FROM gateway g
+         CROSS JOIN LATERAL (SELECT * FROM incident n WHERE n.gateway = g.no AND n.id < $1 AND n.at_ms >= $2
+         ORDER BY n.id DESC LIMIT $4) i
+         LEFT JOIN LATERAL (SELECT sum(x.readings)::bigint readings, max(x.after_ms) after_ms, max(x.before_ms) before_ms
+         FROM undated x JOIN epoch e ON e.no = x.epoch WHERE i.kind = 'clock_unknown' AND e.gateway = i.gateway
+         AND e.label = i.label HAVING count(*) > 0) u ON true
+         WHERE g.id = ANY($3::text[]) ORDER BY i.id DESC LIMIT $4"
+    } else {
         "SELECT i.id, i.kind, g.id, i.label, i.other, i.first_seq, i.last_seq, i.after_ms, i.at_ms, i.ended_ms,
          u.readings, u.after_ms, u.before_ms FROM incident i JOIN gateway g ON g.no = i.gateway
          LEFT JOIN LATERAL (SELECT sum(x.readings)::bigint readings, max(x.after_ms) after_ms, max(x.before_ms) before_ms
          FROM undated x JOIN epoch e ON e.no = x.epoch WHERE i.kind = 'clock_unknown' AND e.gateway = i.gateway
          AND e.label = i.label HAVING count(*) > 0) u ON true
-         WHERE i.id < $1 AND i.at_ms >= $2 AND ($3::text[] IS NULL OR g.id = ANY($3)) ORDER BY i.id DESC LIMIT $4",
-        &[&before, &since, &gateways, &limit],
-    )?;
+         WHERE i.id < $1 AND i.at_ms >= $2 AND ($3::text[] IS NULL OR g.id = ANY($3)) ORDER BY i.id DESC LIMIT $4"
+    };
+    let lines = sql.query(statement, &[&before, &since, &gateways, &limit])?;
     let one = |line: &Row| {
         let word: &str = value(line, 1)?;
         let kind = IncidentKind::ALL.into_iter().find(|kind| kind.word() == word);
@@ -66,12 +82,16 @@ pub(crate) fn incidents(
 /// Gaps, newest first.
 pub(crate) fn gaps(sql: &mut Sql<'_>, filter: &ListFilter) -> Result<Vec<GapStored>, DatabaseError> {
     let (before, since, gateways, limit) = values(filter);
-    let lines = sql.query(
+    let statement = if few(filter) {
+        "SELECT x.id, g.id, x.epoch, x.first_seq, x.last_seq, x.reason, x.from_ms, x.to_ms, x.at_ms FROM gateway g
+         JOIN epoch e ON e.gateway = g.no CROSS JOIN LATERAL (SELECT * FROM gap n WHERE n.epoch = e.no AND n.id < $1
+         AND n.at_ms >= $2 ORDER BY n.id DESC LIMIT $4) x WHERE g.id = ANY($3::text[]) ORDER BY x.id DESC LIMIT $4"
+    } else {
         "SELECT x.id, g.id, x.epoch, x.first_seq, x.last_seq, x.reason, x.from_ms, x.to_ms, x.at_ms FROM gap x
          JOIN epoch e ON e.no = x.epoch JOIN gateway g ON g.no = e.gateway WHERE x.id < $1 AND x.at_ms >= $2
-         AND ($3::text[] IS NULL OR g.id = ANY($3)) ORDER BY x.id DESC LIMIT $4",
-        &[&before, &since, &gateways, &limit],
-    )?;
+         AND ($3::text[] IS NULL OR g.id = ANY($3)) ORDER BY x.id DESC LIMIT $4"
+    };
+    let lines = sql.query(statement, &[&before, &since, &gateways, &limit])?;
     let one = |line: &Row| {
         let word: &str = value(line, 5)?;
         let reasons = [GapReason::Evicted, GapReason::Damaged, GapReason::Trimmed];
