@@ -48,6 +48,9 @@ pub enum EngineError {
         /// What is wrong with it.
         what: String,
     },
+    /// What somebody else was told who asked for the same.
+    #[error(transparent)]
+    Shared(std::sync::Arc<EngineError>),
 }
 
 impl From<EngineError> for sitian_series::SeriesError {

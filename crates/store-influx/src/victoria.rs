@@ -12,6 +12,7 @@
 
 mod questions;
 mod snapshot;
+mod turns;
 mod windows;
 
 use std::ops::Range;
@@ -74,8 +75,7 @@ pub fn connect(access: Access, names: Arc<Names>, patience: Patience) -> Result<
     };
     server.judge_keep(Some(kept_ms), REMEDY)?;
     let snapshots = Snapshots::new(server.clone(), note);
-    snapshots.clear()?;
-    snapshots.take()?;
+    snapshots.begin()?;
     let victoria = Victoria { server: server.clone(), snapshots, kept_ms };
     let place = Place { path: "/api/v2/write", parameters: vec![("precision", "ms".to_owned())] };
     Ok(Engine::new(Writer { server, names, place, patience }, victoria))

@@ -209,6 +209,39 @@ fn a_snapshot_that_a_kill_left_behind_goes_at_the_next_start_and_those_of_others
     }
 }
 
+/// The server ends when a snapshot is removed that it is making.
+#[test]
+fn a_start_that_clears_up_after_a_kill_does_not_end_an_engine_that_others_write_to() {
+    let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let note = folder.path().join("snapshot");
+    let engine = victoria::connect(access(&running), names("gw"), Patience::default()).expect("is fit");
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for n in 0..3 {
+            let (mut engine, over) = (engine.clone(), &over);
+            scope.spawn(move || {
+                for seq in 0.. {
+                    let row = good(n + 1, LATER_MS + seq as i64, seq, 1.0);
+                    assert_eq!(engine.append(&[row]).expect("the engine lives"), []);
+                    if over.load(std::sync::atomic::Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+        }
+        let start = || {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            std::fs::write(&note, now.expect("after 1970").as_millis().to_string()).expect("writes");
+            let access = Access { note: Some(note.clone()), ..access(&running) };
+            victoria::connect(access, names("gw"), Patience::default()).map(drop)
+        };
+        let starts: Result<Vec<()>, EngineError> = (0..20).map(|_| start()).collect();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        starts.expect("the engine lives");
+    });
+}
+
 #[test]
 fn a_point_whose_base_is_renamed_goes_on_where_it_was() {
     let Some(running) = Running::start(&["-dedup.minScrapeInterval=1ms"]) else { return };

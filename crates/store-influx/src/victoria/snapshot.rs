@@ -9,7 +9,11 @@
 //!                  └ killed: the next start finds the note, and removes what was made within a minute of it
 //! ```
 //!
-//! Nothing tells our snapshots from others': what somebody else makes in such a minute goes with ours.
+//! Nothing tells our snapshots from others': what somebody else makes in such a minute goes with ours. But none that the server is
+//! still making: it ends when one of those is removed. It makes one at a time, so that all with lesser names than the one that it
+//! has just made for us are whole.
+//!
+//! One snapshot serves everybody who had written before it began: writers that come while one is made share the next.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -21,6 +25,7 @@ use crate::engine::now_ms;
 use crate::fault::EngineError;
 use crate::moment::milliseconds;
 use crate::server::Server;
+use crate::victoria::turns::Turns;
 
 /// How far apart a snapshot's name and the note may lie: the server has a clock of its own, and may take its time.
 const APART_MS: i64 = 60_000;
@@ -44,6 +49,7 @@ pub(super) struct Snapshots {
     /// A file that is there while one of ours is on the server; without one nothing is remembered over a kill.
     note: Option<PathBuf>,
     left: Mutex<Left>,
+    turns: Turns,
 }
 
 /// What of ours is still on the server, as far as is known.
@@ -57,15 +63,17 @@ struct Left {
 
 impl Snapshots {
     pub(super) fn new(server: Server, note: Option<PathBuf>) -> Self {
-        Self { server, note, left: Mutex::default() }
+        Self { server, note, left: Mutex::default(), turns: Turns::default() }
     }
 
-    /// Removes what a kill has left behind.
-    pub(super) fn clear(&self) -> Result<(), EngineError> {
-        if let Some((first_ms, last_ms)) = self.noted() {
-            self.sweep(first_ms..last_ms)?;
-            self.forget();
+    /// Takes the first snapshot, and removes what a kill has left behind.
+    pub(super) fn begin(&self) -> Result<(), EngineError> {
+        let noted = self.noted();
+        let own = self.make()?;
+        if let Some((first_ms, last_ms)) = noted {
+            self.sweep(first_ms..last_ms, &own)?;
         }
+        self.forget();
         Ok(())
     }
 
@@ -77,13 +85,15 @@ impl Snapshots {
         Some((first_ms, asked.last().unwrap_or(first_ms)))
     }
 
-    /// Removes what was made between two moments of this clock, and within a minute of them.
-    fn sweep(&self, asked_ms: Range<i64>) -> Result<(), EngineError> {
+    /// Removes what was made between two moments of this clock, and within a minute of them, before `own`.
+    fn sweep(&self, asked_ms: Range<i64>, own: &str) -> Result<(), EngineError> {
         let server = &self.server;
         let list: List = serde_json::from_str(&server.get("/snapshot/list")?)
             .map_err(|error| server.nonsense(format!("its list of snapshots: {error}")))?;
         let span = asked_ms.start - APART_MS..=asked_ms.end + APART_MS;
-        let ours = |name: &String| made_ms(name).is_some_and(|made_ms| span.contains(&made_ms));
+        let ours = |name: &String| {
+            name.as_str() < own && made_ms(name).is_some_and(|made_ms| span.contains(&made_ms))
+        };
         for name in list.snapshots.into_iter().filter(ours) {
             tracing::info!(snapshot = name, "a snapshot that was left behind is removed from the engine");
             self.remove(name);
@@ -93,22 +103,30 @@ impl Snapshots {
 
     /// Returns when everything that was written before is on the server's disk.
     pub(super) fn take(&self) -> Result<(), EngineError> {
+        self.turns.take(|| {
+            self.make()?;
+            self.forget();
+            Ok(())
+        })
+    }
+
+    /// Makes one and removes it, with what is left of earlier ones. Returns its name.
+    fn make(&self) -> Result<String, EngineError> {
         let asked_ms = now_ms();
         self.remember(asked_ms);
-        let name = self.create().inspect_err(|_| {
+        let own = self.create().inspect_err(|_| {
             self.left().unheard_ms.get_or_insert(asked_ms);
         })?;
         let before = std::mem::take(&mut *self.left());
-        before.names.into_iter().chain([name]).for_each(|name| self.remove(name));
+        before.names.into_iter().chain([own.clone()]).for_each(|name| self.remove(name));
         // The server makes one after the other: all that was asked for before is there now.
         if let Some(first_ms) = before.unheard_ms
-            && let Err(error) = self.sweep(first_ms..now_ms())
+            && let Err(error) = self.sweep(first_ms..now_ms(), &own)
         {
             tracing::warn!(%error, "snapshots stay on the engine for now");
             self.left().unheard_ms = before.unheard_ms;
         }
-        self.forget();
-        Ok(())
+        Ok(own)
     }
 
     fn create(&self) -> Result<String, EngineError> {
