@@ -84,7 +84,7 @@ pub enum Medium {
 /// Is the ingestor able to do its work?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`, or `degraded` when the store or the broker is not.
+    /// `ok`, or `degraded` when the store, the broker or the sharing of the work is not.
     #[schema(example = "ok")]
     pub status: String,
     /// Version of the ingestor.
@@ -94,6 +94,42 @@ pub struct Health {
     pub storage: StorageHealth,
     /// The link to the MQTT broker.
     pub broker: BrokerHealth,
+    /// How several ingestors share the work; absent where one does all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
+}
+
+/// How several ingestors share the gateways, which fall into 64 parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Sharing {
+    /// False while gateways wait because nobody has their part, or while the registry does not say who has.
+    pub healthy: bool,
+    /// The same for people, Chinese and English.
+    #[schema(example = "2 台采集服务分担 64 份网关 · 2 ingestors share the 64 parts of the gateways")]
+    pub summary: String,
+    /// Who has how much.
+    pub members: Vec<MemberHealth>,
+    /// Parts that nobody has: their gateways keep what they measure until somebody does.
+    pub parts_waiting: u8,
+    /// When the registry was last heard.
+    pub heard_at: Option<Time>,
+}
+
+/// One of several ingestors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MemberHealth {
+    /// Its name and the number of its start.
+    #[schema(example = "centre-a#5f0c27a11b3e9d04")]
+    pub member: String,
+    /// Where its console and API listen.
+    #[schema(example = "http://10.0.0.5:8340")]
+    pub url: String,
+    /// True for the one that answers this.
+    pub this: bool,
+    /// Parts of the gateways that it has.
+    pub parts: u8,
+    /// Known gateways in them.
+    pub gateways: u64,
 }
 
 /// State of the store.

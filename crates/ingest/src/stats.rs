@@ -34,6 +34,32 @@ impl Stats {
         let Self { batches, probes, manifests, duplicates, rejected, .. } = *self;
         *self = Self { batches, probes, manifests, duplicates, rejected, ..*to };
     }
+
+    /// What has come to these since `before`, added to `sum`: for several that are counted together.
+    pub fn add_to(&self, sum: &mut Self, before: &Self) {
+        let each = |sum: &mut u64, now: u64, before: u64| *sum += now.saturating_sub(before);
+        each(&mut sum.batches, self.batches, before.batches);
+        each(&mut sum.probes, self.probes, before.probes);
+        each(&mut sum.manifests, self.manifests, before.manifests);
+        each(&mut sum.records, self.records, before.records);
+        each(&mut sum.readings, self.readings, before.readings);
+        each(&mut sum.duplicates, self.duplicates, before.duplicates);
+        each(&mut sum.missing, self.missing, before.missing);
+        each(&mut sum.quarantined, self.quarantined, before.quarantined);
+        each(&mut sum.clock_unknown, self.clock_unknown, before.clock_unknown);
+        each(&mut sum.restamped, self.restamped, before.restamped);
+        let (sum, now, before) = (&mut sum.rejected, &self.rejected, &before.rejected);
+        each(&mut sum.poison, now.poison, before.poison);
+        each(&mut sum.damaged, now.damaged, before.damaged);
+        each(&mut sum.out_of_order, now.out_of_order, before.out_of_order);
+        each(&mut sum.unknown_manifest, now.unknown_manifest, before.unknown_manifest);
+        each(&mut sum.foreign_manifest, now.foreign_manifest, before.foreign_manifest);
+        each(&mut sum.manifest_conflict, now.manifest_conflict, before.manifest_conflict);
+        each(&mut sum.rewound, now.rewound, before.rewound);
+        each(&mut sum.forked, now.forked, before.forked);
+        each(&mut sum.quota, now.quota, before.quota);
+        each(&mut sum.slow, now.slow, before.slow);
+    }
 }
 
 /// Messages of which nothing was admitted, by reason.

@@ -1,7 +1,9 @@
 //! The walk of a batch on the centre's side, on one thread: decode, admit, evaluate, ONE durable transaction, then acks,
 //! picture and streams. Nothing is acknowledged or shown before it is durable.
 
+mod ask;
 mod fronts;
+mod part;
 mod presence;
 mod quarantine;
 mod restart;
@@ -15,8 +17,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sitian_alert::engine::WatchedPoint;
 use sitian_alert::{AcknowledgeError, Change, ChangeKind, Engine, Rules};
 use sitian_api::{Live, LogEntry};
-use sitian_ingest::{Effect, EpochEntry, Group, IncidentKind, Ingest, PointEntry};
-use sitian_model::{BaseId, Correction, GatewayId, Lane, Mutant, Timestamp};
+use sitian_ingest::{Effect, EpochEntry, Group, IncidentKind, Ingest, PointEntry, Stats};
+use sitian_model::{Correction, GatewayId, Lane, Mutant, Timestamp};
 use sitian_registry::{Keep, RegistryError, Transaction};
 use sitian_supervision::Territory;
 use sitian_wire::topic::Topic;
@@ -24,7 +26,9 @@ use sitian_wire::{CommandMessage, CommandResult, Outputs};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
+pub use ask::{Ask, Outcome};
 use fronts::Fronts;
+pub use part::Part;
 
 use crate::backend::Centre;
 use crate::board::{Board, rows_of};
@@ -39,44 +43,6 @@ const HOUR_MS: i64 = 3_600_000;
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
 const PATIENCE_MAX: Duration = Duration::from_secs(8);
 
-/// What came of an acknowledgement.
-pub type Outcome = Result<(), AcknowledgeError>;
-
-/// What the thread is asked for.
-pub enum Ask {
-    /// A message came in.
-    Message {
-        /// Its topic.
-        topic: String,
-        /// Its content.
-        payload: bytes::Bytes,
-        /// The broker had kept it from before.
-        retain: bool,
-    },
-    /// The link to the broker went up or down.
-    Link(bool),
-    /// Store what there is, and end.
-    End,
-    /// A person knows readings of one point better.
-    Correct {
-        /// What they should have said.
-        corrections: Vec<Correction>,
-        /// Answered after the commit: how many were there, or why none was corrected.
-        reply: oneshot::Sender<Result<usize, String>>,
-    },
-    /// A person takes note of an alert.
-    Acknowledge {
-        /// Which.
-        alert: u64,
-        /// Who.
-        by: String,
-        /// What they say.
-        note: String,
-        /// Answered after the commit.
-        reply: oneshot::Sender<Outcome>,
-    },
-}
-
 /// Everything that one group commit touches.
 pub struct Admission {
     ingest: Ingest,
@@ -84,6 +50,7 @@ pub struct Admission {
     keeper: Box<dyn Keep>,
     /// Set if readings are kept elsewhere.
     elsewhere: Option<Elsewhere>,
+    part: Part,
     rules: Arc<Rules>,
     grace: Duration,
     territory: Arc<Territory>,
@@ -107,6 +74,10 @@ pub struct Admission {
     resend_at: Timestamp,
     rereading: quarantine::Rereading,
     complaints: Complaints,
+    /// What of its figures is among those that are shown.
+    told: Stats,
+    /// No gateway was silent for longer than this admission has listened.
+    since: Timestamp,
 }
 
 impl Admission {
@@ -186,7 +157,9 @@ impl Admission {
                 Err(error) => debug!(%error, "message in an unknown topic"),
             },
             Ask::Link(up) => {
-                self.board().broker = (up, Some(now));
+                if self.board().broker.0 != up {
+                    self.board().broker = (up, Some(now));
+                }
                 if up {
                     self.engine.handle_hearing(now);
                     self.call = Some(Duration::ZERO);
@@ -389,7 +362,11 @@ impl Admission {
             match committed {
                 Ok(committed) => {
                     self.patience = PATIENCE_MIN;
-                    self.board().counts.committed(began_at.elapsed(), acks.len(), self.ingest.stats());
+                    let (before, stats) = (self.told, self.ingest.stats());
+                    self.told = stats;
+                    let mut board = self.board();
+                    board.counts.committed(began_at.elapsed(), acks.len());
+                    stats.add_to(&mut board.counts.stats, &before);
                     committed.alert_cursors
                 }
                 Err(error) => return self.recover(&error.into(), now),
@@ -423,7 +400,7 @@ impl Admission {
         let bases = {
             let mut board = self.board();
             // A commit without rows may find room where one with rows does not.
-            board.storage_healthy |= transaction.effects.iter().any(|effect| rows_of(effect).is_some());
+            board.stores(self.part, transaction.effects.iter().any(|effect| rows_of(effect).is_some()));
             let heard = board.observe(&transaction.effects, now);
             transaction.alerts.iter().for_each(|change| board.show_alert(&change.episode, now));
             board.bases_of(&heard)
@@ -462,25 +439,28 @@ impl Admission {
     }
 
     fn watch(&mut self, entry: &PointEntry, now: Timestamp) {
-        let base = self.territory.base_of(&entry.id.gateway);
-        let way = base.map(|base| self.territory.breadcrumb(&base.id)).unwrap_or_default();
-        let territory: Vec<String> = way.into_iter().map(|node| node.id.clone()).collect();
-        let base: Option<BaseId> = base.and_then(sitian_supervision::Node::base_id);
-        self.engine.register_gateway(&entry.id.gateway, base.as_ref(), &territory);
-        let point = WatchedPoint {
-            point: entry.no,
-            id: entry.id.clone(),
-            base,
-            measurement: entry.info.measurement.clone(),
-            interval_ms: entry.info.interval_ms,
-            place: entry.device.place.clone(),
-            territory,
-        };
+        let point = watched(entry, &self.territory);
+        self.engine.register_gateway(&entry.id.gateway, point.base.as_ref(), &point.territory);
         self.engine.register(point, now);
     }
 
     fn board(&self) -> std::sync::RwLockWriteGuard<'_, Board> {
         write(&self.centre.board)
+    }
+}
+
+/// A point as the engine wants to know it.
+pub fn watched(entry: &PointEntry, territory: &Territory) -> WatchedPoint {
+    let base = territory.base_of(&entry.id.gateway);
+    let way = base.map(|base| territory.breadcrumb(&base.id)).unwrap_or_default();
+    WatchedPoint {
+        point: entry.no,
+        id: entry.id.clone(),
+        base: base.and_then(sitian_supervision::Node::base_id),
+        measurement: entry.info.measurement.clone(),
+        interval_ms: entry.info.interval_ms,
+        place: entry.device.place.clone(),
+        territory: way.into_iter().map(|node| node.id.clone()).collect(),
     }
 }
 

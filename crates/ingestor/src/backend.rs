@@ -1,11 +1,12 @@
 //! What the API asks for, fetched from the picture and the store. Nothing is decided here.
 
+mod acknowledging;
 mod corrections;
 pub mod export;
 pub mod metrics;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use sitian_alert::Episode;
 use sitian_api::backend::{CorrectionsQuery, NewCorrection, Work};
@@ -27,7 +28,7 @@ use sitian_registry::{
 };
 use sitian_series::{self as series, AggregateQuery, Extras, OutlineQuery};
 use sitian_supervision::{Level, Territory};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::admit::{Ask, now};
 use crate::board::{Board, BoardGateway, BoardPoint};
@@ -35,6 +36,7 @@ use crate::commands::Book;
 use crate::ledger::Promise;
 use crate::link::Outlet;
 use crate::readings::Answers;
+use crate::several::Others;
 use crate::undated;
 
 /// The centre as the API sees it.
@@ -57,12 +59,19 @@ pub struct Centre {
     pub outlet: Outlet,
     /// The admission thread.
     pub asks: mpsc::Sender<Ask>,
+    /// Set if this is one ingestor of several; there is no admission for all then.
+    pub others: Option<Others>,
 }
 
 impl Centre {
     /// The picture.
     pub fn board(&self) -> RwLockReadGuard<'_, Board> {
         self.board.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The picture, to be changed.
+    pub fn write_board(&self) -> RwLockWriteGuard<'_, Board> {
+        self.board.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was ordered, and what came of it.
@@ -348,18 +357,7 @@ impl Backend for Centre {
     }
 
     fn acknowledge(&self, alert: u64, by: &str, note: &str) -> Result<Alert, BackendError> {
-        let (reply, outcome) = oneshot::channel();
-        let ask = Ask::Acknowledge { alert, by: by.to_owned(), note: note.to_owned(), reply };
-        let busy = || BackendError::Unavailable("the store does not answer, try again".to_owned());
-        self.asks.blocking_send(ask).map_err(|_| busy())?;
-        match outcome.blocking_recv().map_err(|_| busy())? {
-            Ok(()) => {}
-            Err(sitian_alert::AcknowledgeError::NotOpen) => return Err(BackendError::NotFound("alert")),
-            Err(error) => return Err(BackendError::Invalid(error.to_string())),
-        }
-        let episode =
-            self.reader.episode(alert).map_err(unavailable)?.ok_or(BackendError::NotFound("alert"))?;
-        Ok(self.alert_view(&episode))
+        self.take_note(alert, by, note)
     }
 
     fn command(&self, command: &NewCommand) -> Result<Command, BackendError> {
@@ -451,18 +449,6 @@ fn page<S, T>(mut list: Vec<S>, limit: usize, id: impl Fn(&S) -> u64, show: impl
     list.truncate(limit);
     let next_cursor = list.last().filter(|_| more).map(|last| id(last).to_string());
     Page { items: list.iter().map(show).collect(), next_cursor }
-}
-
-/// What SQLite writes beside the store's file.
-fn write_ahead_log(path: &std::path::Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
-}
-
-/// Size of a file, 0 if it is not there.
-fn bytes(path: &std::path::Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 fn store_phase(filter: PhaseFilter) -> StorePhase {

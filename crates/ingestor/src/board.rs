@@ -13,6 +13,7 @@ use sitian_model::{
 use sitian_supervision::{AlertMark, Supervision, Territory};
 use sitian_wire::Outputs;
 
+use crate::admit::Part;
 use crate::backend::metrics::Counts;
 
 /// A reading dated further ahead than this has no time that can be believed.
@@ -84,12 +85,21 @@ pub struct Board {
     pub engine: &'static str,
     /// The last commit of readings.
     pub committed_at: Option<Timestamp>,
-    /// False while the store refuses.
-    pub storage_healthy: bool,
-    /// While it is false: since when, and what is wrong, in words for everybody; the log says more.
-    pub refusal: Option<(Timestamp, &'static str)>,
+    /// Parts of the gateways for which nothing can be stored now.
+    pub refusing: HashMap<Part, Refusal>,
     /// Whether the link to the broker is up, and since when.
     pub broker: (bool, Option<Timestamp>),
+}
+
+/// Why nothing can be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// When the first commit that failed began.
+    pub since: Timestamp,
+    /// What is wrong, in words for everybody; the log says more.
+    pub why: &'static str,
+    /// It is over when rows are stored, not already when anything is.
+    pub needs_rows: bool,
 }
 
 /// What an episode is about, as a key.
@@ -116,8 +126,7 @@ impl Board {
             counts: Counts::default(),
             engine: "embedded",
             committed_at: None,
-            storage_healthy: true,
-            refusal: None,
+            refusing: HashMap::new(),
             broker: (false, None),
         }
     }
@@ -211,11 +220,16 @@ impl Board {
         Some(point.entry.id.gateway.clone())
     }
 
-    /// Commits fail, the first of them begun at this time.
-    pub fn refuse(&mut self, began: Timestamp, why: &'static str) {
-        let since = self.refusal.filter(|_| !self.storage_healthy).map_or(began, |(since, _)| since);
-        self.storage_healthy = false;
-        self.refusal = Some((since, why));
+    /// Commits fail for a part of the gateways; what failed first says since when.
+    pub fn refuse(&mut self, part: Part, refusal: Refusal) {
+        let known = self.refusing.get(&part).copied().unwrap_or(refusal);
+        let needs_rows = known.needs_rows || refusal.needs_rows;
+        self.refusing.insert(part, Refusal { since: known.since, needs_rows, ..refusal });
+    }
+
+    /// What has been wrong for the longest time, if anything is.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusing.values().min_by_key(|refusal| refusal.since).copied()
     }
 
     /// An episode changed.
@@ -234,10 +248,32 @@ impl Board {
         self.supervision.handle_alert(episode.id, episode.subject.gateway(), fires.then_some(mark), now);
     }
 
+    /// What fires in a part of the gateways is this and nothing else.
+    pub fn show_alerts(&mut self, part: Part, open: &[Episode], now: Timestamp) {
+        let of = |key: &PointOrGateway| match key {
+            PointOrGateway::Gateway(gateway) => Some(gateway.clone()),
+            PointOrGateway::Point(no) => self.points.get(no).map(|point| point.entry.id.gateway.clone()),
+        };
+        let shown = self.firing.iter().filter_map(|(id, (key, _))| Some((*id, of(key)?)));
+        let over: Vec<(u64, GatewayId)> = shown
+            .filter(|(id, gateway)| part.has(gateway) && open.iter().all(|episode| episode.id != *id))
+            .collect();
+        for (id, gateway) in over {
+            self.firing.remove(&id);
+            self.supervision.handle_alert(id, &gateway, None, now);
+        }
+        open.iter().for_each(|episode| self.show_alert(episode, now));
+    }
+
     /// The worst colour that fires at a point.
     pub fn worst_at(&self, point: PointNo) -> Option<Severity> {
         let here = PointOrGateway::Point(point);
         self.firing.values().filter(|(key, _)| *key == here).map(|(_, severity)| *severity).max()
+    }
+
+    /// Something was stored for this part of the gateways, rows among it or not.
+    pub fn stores(&mut self, part: Part, rows: bool) {
+        self.refusing.retain(|refusing, refusal| *refusing != part || (refusal.needs_rows && !rows));
     }
 
     /// A gateway's link changed, or was confirmed. True if it changed.
@@ -274,7 +310,7 @@ pub fn rows_of(effect: &Effect) -> Option<&Vec<Row>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sitian_model::{DeviceId, PointKey, Quality};
+    use sitian_model::{DeviceId, PointKey, Quality, Slot};
 
     fn point() -> BoardPoint {
         let text = "well-formed";
@@ -296,6 +332,64 @@ mod tests {
         };
         let entry = PointEntry { no: PointNo(1), id, device, info, at: Timestamp(0) };
         BoardPoint { entry, limits: Vec::new(), latest: None }
+    }
+
+    fn board() -> Board {
+        let (name, text) = sitian_supervision::territory::builtin();
+        Board::new(&Arc::new(Territory::parse(name, text).expect("ours")))
+    }
+
+    #[test]
+    fn a_part_that_is_taken_over_shows_what_fires_there_and_nothing_that_is_over() {
+        let (mut board, now) = (board(), Timestamp(0));
+        let gateway = GatewayId::new("dangzhai-01").expect("well-formed");
+        let episode = |id| Episode {
+            id,
+            rule: "offline".to_owned(),
+            severity: Severity::Red,
+            severity_worst: Severity::Red,
+            subject: Subject::Gateway(gateway.clone()),
+            base: None,
+            phase: Phase::Firing,
+            started_at: now,
+            fired_at: Some(now),
+            resolved_at: None,
+            acknowledged: None,
+            value: None,
+            threshold: None,
+            peak: None,
+            late: false,
+        };
+        let (mine, other) = (Slot::of(&gateway), Slot::new(0).expect("there is one"));
+        assert_ne!(mine, other);
+        [6, 70].into_iter().for_each(|id| board.show_alert(&episode(id), now));
+        for (part, open, fires) in [
+            (Part::Slot(other), vec![], vec![6, 70]),
+            (Part::Slot(mine), vec![episode(70), episode(134)], vec![70, 134]),
+            (Part::All, vec![], vec![]),
+        ] {
+            board.show_alerts(part, &open, now);
+            let mut shown: Vec<u64> = board.firing.keys().copied().collect();
+            shown.sort_unstable();
+            assert_eq!(shown, fires, "{part:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_for_which_nothing_could_be_stored_is_well_again_when_what_failed_succeeds() {
+        let part = Part::Slot(Slot::new(6).expect("there is one"));
+        let another = Part::Slot(Slot::new(7).expect("there is one"));
+        for (needs_rows, stored, rows, well) in [
+            (true, part, false, false),
+            (true, part, true, true),
+            (false, part, false, true),
+            (false, another, true, false),
+        ] {
+            let mut board = board();
+            board.refuse(part, Refusal { since: Timestamp(0), why: "a test", needs_rows });
+            board.stores(stored, rows);
+            assert_eq!(board.refusing.is_empty(), well, "{needs_rows} {stored:?} {rows}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sitian_registry::{Keep, Registry};
@@ -34,6 +35,8 @@ pub enum Seat {
         access: Box<Access>,
         /// This ingestor's name there.
         member: String,
+        /// How long a lease is, if several ingestors share it.
+        lease: Option<Duration>,
     },
 }
 
@@ -68,7 +71,7 @@ pub fn open(parts: &Parts) -> Result<Kept> {
             let keeper = Box::new(store);
             Ok(Kept { keeper, registry, elsewhere, series, compaction: Some(compaction) })
         }
-        Seat::Postgres { access, member } => {
+        Seat::Postgres { access, member, .. } => {
             let database = Database::open(access)?;
             let keeper = Box::new(database.alone(member)?);
             let registry = database.reader();
@@ -111,7 +114,7 @@ pub fn look_at_readings(parts: &Parts) -> Result<(Arc<dyn Registry>, Answers)> {
     }
 }
 
-fn make_folder(storage: &Path) -> Result<()> {
+pub fn make_folder(storage: &Path) -> Result<()> {
     match storage.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         None => Ok(()),
         Some(folder) => {

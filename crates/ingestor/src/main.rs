@@ -16,6 +16,7 @@ mod quarantine;
 mod readings;
 mod run;
 mod settings;
+mod several;
 mod show;
 mod undated;
 mod upkeep;

@@ -13,6 +13,10 @@ use crate::commands::{OrderError, WAITING_MAX, order};
 impl Centre {
     /// Notes a command durably and sends it.
     pub fn give(&self, command: &NewCommand) -> Result<Command, BackendError> {
+        if self.others.is_some() {
+            let why = "outputs are not switched while several ingestors share the work (registry.shared); nothing was sent";
+            return Err(BackendError::Invalid(why.to_owned()));
+        }
         let now = now();
         let gateway = GatewayId::new(&command.gateway).map_err(|_| BackendError::NotFound("gateway"))?;
         let can_limit = {

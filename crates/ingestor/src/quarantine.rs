@@ -9,7 +9,7 @@ use sitian_registry::{ListFilter, Registry};
 use sitian_settings::Faults;
 use tokio::sync::mpsc;
 
-use crate::admit::{Admission, now};
+use crate::admit::{Admission, Part, now};
 use crate::backend::Centre;
 use crate::board::Board;
 use crate::commands::Book;
@@ -120,10 +120,18 @@ fn retry(parts: Parts) -> Result<()> {
         book: Mutex::new(book),
         outlet: Outlet::closed(),
         asks,
+        others: None,
     });
     let (outlet, live) = (Outlet::closed(), Live::new());
-    let mut admission =
-        Admission::restore((keeper, elsewhere), parts.rules, parts.start_grace, centre, outlet, live, asked)?;
+    let mut admission = Admission::restore(
+        (keeper, elsewhere, Part::All),
+        parts.rules,
+        parts.start_grace,
+        centre,
+        outlet,
+        live,
+        asked,
+    )?;
     let reread = admission.reread_all(now());
     admission.close();
     compaction.into_iter().for_each(Compaction::end);

@@ -177,12 +177,7 @@ pub fn destination(
         bail!("keep readings apart from the registry: set storage.engine");
     };
     let names = Arc::new(Names::default());
-    let access = Access { url: server.url.clone(), timeout, keep_days: server.keep_days, note };
-    let engine = match &server.kind {
-        Kind::Victoria => victoria::connect(access, Arc::clone(&names), PATIENCE),
-        Kind::Influx(bucket) => influx::connect(access, bucket.clone(), Arc::clone(&names), PATIENCE),
-    };
-    let engine = engine.context("use storage.engine")?;
+    let engine = connect(server, note, timeout, &names)?;
     let mut elsewhere = Elsewhere::new(Box::new(engine.clone()), names, territory);
     elsewhere.learn_all(&registry.restored()?);
     Ok(Destination { elsewhere, engine })
@@ -202,6 +197,45 @@ pub fn look_beside(place: &Place, file: &Reader, territory: &Arc<Territory>) -> 
 /// As [`open`].
 pub fn look(place: &Place, registry: &dyn Registry, territory: &Arc<Territory>) -> Result<Answers> {
     Ok(taught(place, None, registry, territory)?.1)
+}
+
+/// An engine for several admissions: they share what points are called there, and what brings it to the disk.
+pub struct Shared {
+    engine: Engine,
+    names: Arc<Names>,
+    territory: Arc<Territory>,
+}
+
+impl Shared {
+    /// With what answers questions about everything that any of them has learnt.
+    ///
+    /// # Errors
+    /// The engine is not there or not fit, or there is none.
+    pub fn open(parts: &Parts) -> Result<(Self, Answers)> {
+        let Place::Elsewhere(server) = &parts.place else {
+            bail!("keep readings apart from the registry: set storage.engine")
+        };
+        let (names, territory) = (Arc::new(Names::default()), Arc::clone(&parts.territory));
+        let engine = connect(server, Some(parts.storage.with_extension("snapshot")), TIMEOUT, &names)?;
+        let answers = Arc::new(engine.reader());
+        Ok((Self { engine, names, territory }, answers))
+    }
+
+    /// For one admission.
+    pub fn elsewhere(&self) -> Elsewhere {
+        Elsewhere::new(Box::new(self.engine.clone()), Arc::clone(&self.names), &self.territory)
+    }
+}
+
+/// `note` is a file beside the store for what a kill would leave on the engine.
+fn connect(server: &Server, note: Option<PathBuf>, timeout: Duration, names: &Arc<Names>) -> Result<Engine> {
+    let access = Access { url: server.url.clone(), timeout, keep_days: server.keep_days, note };
+    let names = Arc::clone(names);
+    let engine = match &server.kind {
+        Kind::Victoria => victoria::connect(access, names, PATIENCE),
+        Kind::Influx(bucket) => influx::connect(access, bucket.clone(), names, PATIENCE),
+    };
+    engine.context("use storage.engine")
 }
 
 impl Elsewhere {

@@ -13,12 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::admit::{Admission, Ask};
+use crate::admit::{Admission, Ask, Part};
 use crate::backend::Centre;
 use crate::board::Board;
 use crate::commands::Book;
 use crate::compaction::Compaction;
-use crate::keeping::{self, Kept};
+use crate::keeping::{self, Kept, Seat};
 use crate::link::{self, Outlet};
 use crate::parts::Parts;
 use crate::settings::Source;
@@ -43,6 +43,9 @@ async fn serve(parts: Parts) -> Result<()> {
     parts.warnings.iter().for_each(|warning| warn!("{warning}"));
     let listener = sitian_api::listen(parts.http).await?;
     let broker = parts.broker.map(|listen| Broker::start(BrokerSettings { listen })).transpose()?;
+    if matches!(parts.seat, Seat::Postgres { lease: Some(_), .. }) {
+        return crate::several::serve(parts, listener).await;
+    }
     let kept = tokio::task::block_in_place(|| keeping::open(&parts))?;
     let Kept { keeper, registry, elsewhere, series, compaction } = kept;
 
@@ -66,10 +69,11 @@ async fn serve(parts: Parts) -> Result<()> {
         book: Mutex::new(book),
         outlet: Outlet::new(link.publisher()),
         asks: asks.clone(),
+        others: None,
     });
     let outlet = Outlet::new(link.publisher());
     let admission = tokio::task::block_in_place(|| {
-        let (kept, grace) = ((keeper, elsewhere), parts.start_grace);
+        let (kept, grace) = ((keeper, elsewhere, Part::All), parts.start_grace);
         Admission::restore(kept, parts.rules, grace, centre.clone(), outlet, live.clone(), asked)
     })?;
     let handle = tokio::runtime::Handle::current();
@@ -109,7 +113,8 @@ async fn serve(parts: Parts) -> Result<()> {
     Ok(())
 }
 
-async fn ended() {
+/// When a signal asks the program to end.
+pub async fn ended() {
     match signal(SignalKind::terminate()) {
         Ok(mut end) => tokio::select! { _ = end.recv() => {}, _ = tokio::signal::ctrl_c() => {} },
         Err(_) => drop(tokio::signal::ctrl_c().await),

@@ -86,6 +86,8 @@ pub struct RegistrySection {
     pub certificate_file: PathBuf,
     pub key_file: PathBuf,
     pub member: String,
+    pub shared: bool,
+    pub lease_s: u32,
 }
 
 /// Days; 0 is for ever.

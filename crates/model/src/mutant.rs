@@ -62,6 +62,8 @@ pub enum Mutant {
     StoreNotSynced,
     /// store-postgres: a commit looks at its lease, but does not hold it.
     FenceNotLocked,
+    /// store-postgres: a commit does not look whose lease it is.
+    FenceLeftOut,
     /// gateway: a new file of the spool is synced, but not the directory that names it.
     DirectoryNotSynced,
     /// gateway: one epoch for all processes, as if the card kept it.

@@ -54,16 +54,19 @@ impl Database {
         })
     }
 
-    /// A gateway exists; whoever admits for its slot sees it in [`Self::gateways`].
+    /// These gateways exist; whoever admits for their slots sees them in [`Self::gateways`].
     ///
     /// # Errors
     /// The database does not answer.
-    pub fn introduce(&self, gateway: &GatewayId, now: Timestamp) -> Result<(), DatabaseError> {
-        let slot = i16::from(Slot::of(gateway).number());
+    pub fn introduce(&self, gateways: &[GatewayId], now: Timestamp) -> Result<(), DatabaseError> {
+        let ids: Vec<&str> = gateways.iter().map(GatewayId::as_str).collect();
+        let slots: Vec<i16> = gateways.iter().map(|id| i16::from(Slot::of(id).number())).collect();
         self.beat(|sql| {
-            let statement =
-                "INSERT INTO gateway (id, slot, first_ms) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
-            sql.execute(statement, &[&gateway.as_str(), &slot, &now.0])?;
+            sql.execute(
+                "INSERT INTO gateway (id, slot, first_ms) SELECT id, slot, $3 FROM unnest($1::text[], $2::smallint[]) AS t (id, slot)
+                 ORDER BY id ON CONFLICT (id) DO NOTHING",
+                &[&ids, &slots, &now.0],
+            )?;
             Ok(())
         })
     }

@@ -155,8 +155,8 @@ fn members_tell_each_other_of_gateways_and_leave_errands() {
     let Some(server) = Postgres::start() else { return };
     let database = database(&server.database("one"));
     let gateway = |name| GatewayId::new(name).expect("well-formed");
-    for name in ["gw-2", "gw-1", "gw-2"] {
-        database.introduce(&gateway(name), Timestamp(5)).expect("is told");
+    for names in [["gw-2", "gw-1"], ["gw-2", "gw-2"]] {
+        database.introduce(&names.map(gateway), Timestamp(5)).expect("is told");
     }
     assert_eq!(database.gateways().expect("answers"), [gateway("gw-1"), gateway("gw-2")]);
     let errand = |slot_number, alert| Errand {

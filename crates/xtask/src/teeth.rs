@@ -118,6 +118,12 @@ const CAUGHT_BY: &[(&str, &str, &str, &str)] = &[
         "a_log_torn_anywhere_in_the_last_commit_loses_that_commit_whole_or_not_at_all",
     ),
     ("FenceNotLocked", "store-postgres", "slots", "a_slot_is_not_claimed_in_the_middle_of_a_commit"),
+    (
+        "FenceLeftOut",
+        "store-postgres",
+        "tenure",
+        "a_slot_has_one_member_at_a_time_and_every_claim_another_term",
+    ),
 ];
 
 /// Mutant, test program of `tests/system`, test.

@@ -33,7 +33,7 @@ pub use counted::Counted;
 pub use counter::Counter;
 pub use parts::{Field, Gateway, Ingestor, Mosquitto, PtyPair, SensorLine};
 pub use program::Program;
-pub use question::{Stream, get, post, wait_for};
+pub use question::{Stream, ask, get, post, wait_for};
 pub use rig::Rig;
 pub use truth::{Judge, TrueField, Verdict};
 pub use victoria::Victoria;

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde_json::Value;
 
 use crate::program::{Program, free_port, ours_under};
-use crate::{get, wait_for};
+use crate::{ask, get, wait_for};
 
 /// A Modbus device made of pymodbus.
 pub struct Field {
@@ -164,6 +165,8 @@ pub struct Ingestor {
     pub mqtt: u16,
     /// The process.
     pub program: Program,
+    /// What the API said last instead of a list.
+    refused: Mutex<String>,
 }
 
 impl Ingestor {
@@ -188,7 +191,8 @@ impl Ingestor {
         settings.extend(more.iter().map(|s| (*s).to_owned()));
         let under: Vec<String> = under.iter().map(|word| (*word).to_owned()).collect();
         let program = Self::launch(folder, &settings, &under);
-        let mut ingestor = Self { folder: folder.to_owned(), settings, under, http, mqtt, program };
+        let refused = Mutex::default();
+        let mut ingestor = Self { folder: folder.to_owned(), settings, under, http, mqtt, program, refused };
         ingestor.wait_until_healthy();
         ingestor
     }
@@ -272,12 +276,24 @@ impl Ingestor {
         self.pages(&format!("points/{point}/readings?from={from}&to={to}&limit=10000"))
     }
 
-    /// All items of a list of the API.
+    /// All items of a list of the API, or as many as it gave before it refused: what it said then is printed once.
     fn pages(&self, question: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {
-            let Some(answer) = get(&self.url(&format!("{question}{cursor}"))) else { return all };
+            let answer = match ask(&self.url(&format!("{question}{cursor}"))) {
+                Ok(answer) => answer,
+                Err(why) => {
+                    let mut refused = self.refused.lock().expect("nobody panicked");
+                    // Each has a number of its own in the log.
+                    let same = |text: &str| text.split(" under number").next().unwrap_or_default().to_owned();
+                    if same(&refused) != same(&why) {
+                        println!("{question}{cursor}: {why}");
+                        *refused = why;
+                    }
+                    return all;
+                }
+            };
             all.extend(answer["items"].as_array().cloned().unwrap_or_default());
             match answer["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),

@@ -19,8 +19,18 @@ pub fn wait_for<T>(what: &str, most_s: u64, mut answer: impl FnMut() -> Option<T
 
 /// The JSON answer to `GET url`, or `None` while there is none.
 pub fn get(url: &str) -> Option<Value> {
-    let text = ureq::get(url).call().ok()?.body_mut().read_to_string().ok()?;
-    serde_json::from_str(&text).ok()
+    ask(url).ok()
+}
+
+/// The JSON answer to `GET url`, or what came instead: status and body, or why there was none.
+pub fn ask(url: &str) -> Result<Value, String> {
+    let request = ureq::get(url).config().http_status_as_error(false).build();
+    let mut answer = request.call().map_err(|e| e.to_string())?;
+    let (status, text) = (answer.status(), answer.body_mut().read_to_string().map_err(|e| e.to_string())?);
+    if !status.is_success() {
+        return Err(format!("{status} {text}"));
+    }
+    serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))
 }
 
 /// The JSON answer to `POST url`.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::program::free_port;
-use crate::{Program, wait_for};
+use crate::{Program, ask, wait_for};
 
 /// A running one, on a folder of its own.
 pub struct Victoria {
@@ -50,6 +50,15 @@ impl Victoria {
     /// Settings of an ingestor that keeps its readings here.
     pub fn settings(&self) -> [String; 2] {
         ["storage.engine=victoriametrics".to_owned(), format!("storage.url=http://127.0.0.1:{}", self.port)]
+    }
+
+    /// How many readings it holds of a gateway, or what it says instead.
+    pub fn holds(&self, gateway: &str) -> Result<u64, String> {
+        let count = format!("sum(count_over_time(reading_seq%7Bgateway=%22{gateway}%22%7D[10d]))");
+        let answer = ask(&format!("http://127.0.0.1:{}/api/v1/query?nocache=1&query={count}", self.port))?;
+        let number =
+            answer.pointer("/data/result/0/value/1").and_then(|number| number.as_str()?.parse().ok());
+        number.ok_or_else(|| answer.to_string())
     }
 
     /// Starts it on its folder after [`Program::kill`].

@@ -252,6 +252,7 @@ impl Backend for World {
                 committed_at: None,
             },
             broker: BrokerHealth { up: true, since: Some(time(0)) },
+            sharing: None,
         }
     }
 

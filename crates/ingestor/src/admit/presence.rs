@@ -85,9 +85,10 @@ impl Admission {
         if board.supervision.poll_timeout().is_none_or(|at| at <= now) {
             board.supervision.handle_timeout(now);
         }
-        let (hears, since) = board.broker;
-        let silent = board.gateways.iter().filter(|(_, gateway)| {
+        let (hears, since) = (board.broker.0, board.broker.1.max(Some(self.since)));
+        let silent = board.gateways.iter().filter(|(id, gateway)| {
             hears
+                && self.part.has(id)
                 && gateway.online == Some(true)
                 && gateway.last_seen_at.max(since).is_none_or(|at| now.since_ms(at) > SILENT_MS)
         });

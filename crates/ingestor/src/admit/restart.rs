@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sitian_alert::engine::Settings as AlertSettings;
-use sitian_alert::{Engine, Rules};
+use sitian_alert::{Engine, Episode, Rules};
 use sitian_api::Live;
 use sitian_ingest::{Ingest, Limits, PointEntry};
 use sitian_model::{PointNo, Row, Span, Timestamp};
@@ -17,9 +17,9 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::fronts::Fronts;
-use super::{Admission, Ask, HOUR_MS, PATIENCE_MAX, PATIENCE_MIN, now, write};
+use super::{Admission, Ask, HOUR_MS, PATIENCE_MAX, PATIENCE_MIN, Part, now, write};
 use crate::backend::Centre;
-use crate::board::Board;
+use crate::board::{Board, Refusal};
 use crate::link::Outlet;
 use crate::readings::Elsewhere;
 
@@ -29,7 +29,7 @@ const ASKED_MAX: Duration = Duration::from_secs(60);
 impl Admission {
     /// Reads back what the store holds, so that everything goes on where it was.
     pub fn restore(
-        (keeper, elsewhere): (Box<dyn Keep>, Option<Elsewhere>),
+        (keeper, elsewhere, part): (Box<dyn Keep>, Option<Elsewhere>, Part),
         rules: Arc<Rules>,
         grace: Duration,
         centre: Arc<Centre>,
@@ -40,12 +40,13 @@ impl Admission {
         let territory = centre.territory.clone();
         let restored = keeper.reader().restored().context("read back the registry")?;
         let ingest = Ingest::restore(Limits::default(), restored.clone());
-        let engine = engine(&*keeper, &rules, grace, &territory)?;
+        let engine = engine(&*keeper, &rules, grace, &territory, part)?;
         let mut admission = Self {
             ingest,
             engine,
             keeper,
             elsewhere,
+            part,
             rules,
             grace,
             territory,
@@ -64,6 +65,8 @@ impl Admission {
             resend_at: Timestamp(0),
             rereading: Default::default(),
             complaints: Default::default(),
+            told: Default::default(),
+            since: now(),
         };
         admission.paint(restored.points)?;
         Ok(admission)
@@ -100,9 +103,8 @@ impl Admission {
         let states = reader.restored()?.epochs;
         let mut board = self.board();
         board.epochs.extend(states.iter().map(|epoch| (epoch.state.no, epoch.epoch)));
-        for episode in self.engine.open_episodes() {
-            board.show_alert(episode, now);
-        }
+        let open: Vec<Episode> = self.engine.open_episodes().cloned().collect();
+        board.show_alerts(self.part, &open, now);
         Ok(())
     }
 
@@ -117,7 +119,9 @@ impl Admission {
         } else {
             "the store refuses"
         };
-        self.board().refuse(began, why);
+        // Rows may not be taken where others are; a registry that answers again is well again.
+        let needs_rows = self.part == Part::All || !refused.is::<RegistryError>();
+        self.board().refuse(self.part, Refusal { since: began, why, needs_rows });
         self.board().counts.failures += 1;
         self.replies.clear();
         self.noted.clear();
@@ -142,7 +146,9 @@ impl Admission {
             Ok(()) => {
                 let asked = self.behind.take().unwrap_or_default();
                 self.call = Some(self.patience.max(asked));
-                self.board().refuse(now(), "it answers again; nothing has been stored since");
+                if let Some(refusal) = self.board().refusing.get_mut(&self.part) {
+                    refusal.why = "it answers again; nothing has been stored since";
+                }
             }
             Err(error) if error.downcast_ref().is_some_and(RegistryError::passes) => {
                 warn!("the registry does not answer; nothing is admitted until it does: {error:#}");
@@ -156,16 +162,20 @@ impl Admission {
 
     fn reload(&mut self) -> Result<()> {
         let restored = self.keeper.reader().restored()?;
-        self.engine = engine(&*self.keeper, &self.rules, self.grace, &self.territory)?;
+        self.engine = engine(&*self.keeper, &self.rules, self.grace, &self.territory, self.part)?;
         self.fronts = Fronts::restore(&restored.epochs);
         self.ingest.reload(restored);
         self.reread_anew();
         let (present, online, hears) = {
             let board = self.board();
-            let gateways = board.gateways.values().flat_map(|gateway| &gateway.points);
+            let mine = board.gateways.iter().filter(|(id, _)| self.part.has(id));
+            let gateways = mine.flat_map(|(_, gateway)| &gateway.points);
             let present: Vec<PointEntry> =
                 gateways.filter_map(|no| Some(board.points.get(no)?.entry.clone())).collect();
-            let online = board.gateways.iter().filter(|(_, gateway)| gateway.online == Some(true));
+            let online = board
+                .gateways
+                .iter()
+                .filter(|(id, gateway)| gateway.online == Some(true) && self.part.has(id));
             (present, online.map(|(id, _)| id.clone()).collect::<Vec<_>>(), board.broker.0)
         };
         present.iter().for_each(|entry| self.watch(entry, now()));
@@ -178,7 +188,13 @@ impl Admission {
 }
 
 /// An engine with the memory that the store kept for it. Gateways of the territory are known before they ever speak.
-fn engine(keeper: &dyn Keep, rules: &Arc<Rules>, grace: Duration, territory: &Territory) -> Result<Engine> {
+fn engine(
+    keeper: &dyn Keep,
+    rules: &Arc<Rules>,
+    grace: Duration,
+    territory: &Territory,
+    part: Part,
+) -> Result<Engine> {
     let settings = AlertSettings {
         start_grace_ms: grace.as_millis() as i64,
         episode_numbers: keeper.episode_numbers().context("read back the numbers of episodes")?,
@@ -191,7 +207,7 @@ fn engine(keeper: &dyn Keep, rules: &Arc<Rules>, grace: Duration, territory: &Te
     for base in territory.nodes() {
         let way: Vec<String> =
             territory.breadcrumb(&base.id).into_iter().map(|node| node.id.clone()).collect();
-        for gateway in &base.gateways {
+        for gateway in base.gateways.iter().filter(|gateway| part.has(gateway)) {
             engine.register_gateway(gateway, base.base_id().as_ref(), &way);
         }
     }

@@ -93,11 +93,12 @@ fn start_with(path: &Path, rules: &str, far: Option<&Far>) -> Admission {
         book: Mutex::new(Book::beside(path).expect("a book")),
         outlet: Outlet::closed(),
         asks,
+        others: None,
     });
     let (link, _) = Link::start(LinkSettings::new("127.0.0.1".to_owned(), 1, "test"));
     let outlet = Outlet::new(link.publisher());
     Admission::restore(
-        (Box::new(store), elsewhere),
+        (Box::new(store), elsewhere, Part::All),
         rules,
         Duration::ZERO,
         centre,
@@ -268,12 +269,11 @@ async fn nothing_is_acknowledged_while_the_engine_is_down_and_nothing_is_lost_or
         hear(&mut admission, 1, 1, &[3.0, 4.0], &[], later);
         admission.settle(later);
         assert_eq!(committed(&admission), 1, "the gateway has to keep it");
-        assert!(!admission.board().storage_healthy, "people are told");
-        let since = admission.board().refusal.expect("and since when, however often it fails").0;
-        assert_eq!(since, later);
+        let refusal = *admission.board().refusing.get(&Part::All).expect("people are told");
+        assert_eq!(refusal.since, later, "and since when, however often it fails");
         // Other commits are no sign that the engine works again.
         admission.settle(later);
-        assert!(!admission.board().storage_healthy);
+        assert!(!admission.board().refusing.is_empty());
     }
     far.down.store(false, Ordering::Relaxed);
     // A life before this one may have written the rows and died before the watermark moved.
@@ -283,13 +283,55 @@ async fn nothing_is_acknowledged_while_the_engine_is_down_and_nothing_is_lost_or
     hear(&mut admission, 1, 1, &[3.0, 4.0], &[], later);
     admission.settle(later);
     assert_eq!(committed(&admission), 2);
-    assert!(admission.board().storage_healthy);
+    assert!(admission.board().refusing.is_empty());
     assert_eq!(far.values(), [1.0, 2.0, 3.0, 4.0].map(Some));
 
     drop(admission);
     assert_eq!(committed(&start_beside(&path, Some(&far))), 2, "the watermark is in the file");
     let extent = Store::open(&path).expect("opens").extent().expect("reads");
     assert_eq!((extent.head_rows, extent.chunks), (0, 0), "the readings are not");
+}
+
+/// A keeper whose lease has gone to another.
+struct Yesterday(Store);
+
+impl Keep for Yesterday {
+    fn commit(&mut self, _: &Transaction) -> Result<sitian_registry::Committed, RegistryError> {
+        Err(RegistryError::Fenced("another process has taken the slot over".into()))
+    }
+
+    fn assure(&mut self) -> Result<(), RegistryError> {
+        Err(RegistryError::Fenced("another process has taken the slot over".into()))
+    }
+
+    fn alert_memory(&self) -> Result<sitian_alert::Delta, RegistryError> {
+        Ok(self.0.alert_memory()?)
+    }
+
+    fn reader(&self) -> Arc<dyn Registry> {
+        Arc::new(self.0.reader())
+    }
+
+    fn tidy(&mut self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_owner_of_yesterday_tells_no_gateway_where_it_stands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (far, now) = (Far::default(), now());
+    let mut admission = start_beside(&folder.path().join("sitian.db"), Some(&far));
+    admission.settle(now);
+    admission.keeper = Box::new(Yesterday(Store::open(&folder.path().join("another.db")).expect("opens")));
+    admission.handle(Ask::Link(true));
+    admission.settle(now);
+    assert!(admission.call.is_some(), "nobody was called");
+    assert!(admission.ending, "and it ends");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use sitian_registry::ListFilter;
 use sitian_supervision::{Level, Node};
 use sitian_telemetry::metrics::{Durations, Page};
 
-use super::{Centre, bytes, write_ahead_log};
+use super::Centre;
 
 /// What the admission thread has counted since the program started.
 #[derive(Debug, Clone, Default)]
@@ -32,10 +32,9 @@ pub struct Counts {
 
 impl Counts {
     /// One more commit is durable.
-    pub fn committed(&mut self, took: Duration, acks: usize, stats: Stats) {
+    pub fn committed(&mut self, took: Duration, acks: usize) {
         self.commits.observe(took);
         self.acks += acks as u64;
-        self.stats = stats;
     }
 }
 
@@ -49,15 +48,17 @@ impl Centre {
     /// Whether it is able to do its work, and since when not.
     pub(super) fn health_page(&self) -> Health {
         let board = self.board();
-        let status = if board.storage_healthy && board.broker.0 { "ok" } else { "degraded" };
-        let refusal = board.refusal.filter(|_| !board.storage_healthy);
+        let refusal = board.refusal();
+        let sharing = self.others.as_ref().map(|others| others.sharing(&board, &self.presenter));
+        let shared = sharing.as_ref().is_none_or(|sharing| sharing.healthy);
+        let status = if refusal.is_none() && board.broker.0 && shared { "ok" } else { "degraded" };
         Health {
             status: status.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             storage: StorageHealth {
-                healthy: board.storage_healthy,
-                since: refusal.map(|(since, _)| self.presenter.time(since)),
-                why: refusal.map(|(_, why)| why.to_owned()),
+                healthy: refusal.is_none(),
+                since: refusal.map(|refusal| self.presenter.time(refusal.since)),
+                why: refusal.map(|refusal| refusal.why.to_owned()),
                 bytes: bytes(&self.storage) + bytes(&write_ahead_log(&self.storage)),
                 readings_since_start: board.readings,
                 points: board.points.len() as u64,
@@ -67,6 +68,7 @@ impl Centre {
                 up: board.broker.0,
                 since: board.broker.1.map(|at| self.presenter.time(at)),
             },
+            sharing,
         }
     }
 
@@ -76,6 +78,9 @@ impl Centre {
         self.pipe(&mut page);
         self.store(&mut page);
         self.network(&mut page);
+        if let Some(others) = &self.others {
+            others.figures(&mut page);
+        }
         page.counter(
             "http_queries_stopped",
             "Large queries stopped because their callers had left.",
@@ -91,13 +96,12 @@ impl Centre {
         let board = self.board();
         let Counts { stats, acks, commits, failures, incidents } = board.counts.clone();
         page.gauge("broker_link_up", "1 while connected to the MQTT broker.", board.broker.0.into());
-        let waiting = self.asks.max_capacity() - self.asks.capacity();
+        let (waiting, limit) = match &self.others {
+            None => (self.asks.max_capacity() - self.asks.capacity(), self.asks.max_capacity()),
+            Some(others) => others.routes.fullest(),
+        };
         page.gauge("asks_waiting", "Messages waiting for the admission thread.", waiting as f64);
-        page.gauge(
-            "asks_waiting_limit",
-            "Where reading from the broker stops.",
-            self.asks.max_capacity() as f64,
-        );
+        page.gauge("asks_waiting_limit", "Where reading from the broker stops.", limit as f64);
         page.counter("batches", "Batches with records that came in.", stats.batches);
         page.counter("probes", "Batches without records that came in.", stats.probes);
         page.counter("records_admitted", "Records admitted.", stats.records);
@@ -142,7 +146,7 @@ impl Centre {
     fn store(&self, page: &mut Page) {
         let (healthy, engine, points) = {
             let board = self.board();
-            (board.storage_healthy, board.engine, board.points.len())
+            (board.refusing.is_empty(), board.engine, board.points.len())
         };
         page.gauge("storage_healthy", "0 while commits fail.", healthy.into());
         page.gauges("engine_info", "Where readings are kept.", vec![labelled("engine", engine, 1.0)]);
@@ -193,4 +197,16 @@ impl Centre {
         let firing = [Severity::Blue, Severity::Yellow, Severity::Orange, Severity::Red].map(firing);
         page.gauges("alerts_firing", "Alerts that fire now.", firing.into());
     }
+}
+
+/// What SQLite writes beside the store's file.
+fn write_ahead_log(path: &std::path::Path) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Size of a file, 0 if it is not there.
+fn bytes(path: &std::path::Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }

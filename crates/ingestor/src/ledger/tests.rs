@@ -188,6 +188,7 @@ impl World {
             book: Mutex::new(Book::beside(path).expect("a book")),
             outlet: Outlet::closed(),
             asks,
+            others: None,
         };
         (store, centre)
     }

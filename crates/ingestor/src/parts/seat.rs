@@ -1,6 +1,7 @@
 //! Where the registry is kept, as the settings say it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sitian_store_postgres::{Access, AccessError, Trust, Way};
 
@@ -19,6 +20,7 @@ impl Judge<'_> {
             ("registry.certificate_file", is_set(&section.certificate_file)),
             ("registry.key_file", is_set(&section.key_file)),
             ("registry.member", !section.member.is_empty()),
+            ("registry.shared", section.shared),
         ];
         match section.kind.as_str() {
             "embedded" => {
@@ -35,6 +37,19 @@ impl Judge<'_> {
                 );
                 return None;
             }
+            "postgresql" if section.shared && self.loaded.value.broker.embedded => {
+                self.fault(
+                    "registry.shared",
+                    "registry.shared: several ingestors need one broker, and the embedded one is for this program".to_owned(),
+                    "set broker.embedded = false, and name the broker in [mqtt]",
+                );
+                return None;
+            }
+            "postgresql" if !(3..=60).contains(&section.lease_s) => {
+                let what = format!("registry.lease_s: {} s is no length for a lease", section.lease_s);
+                self.fault("registry.lease_s", what, "use 3 to 60 seconds, the same for all ingestors");
+                return None;
+            }
             "postgresql" => {}
             kind => {
                 let what = format!("registry.kind: {kind:?} is no kind of registry");
@@ -45,7 +60,11 @@ impl Judge<'_> {
         let password = self.password(&section.password_file)?;
         let way = self.way(&section)?;
         match Access::new(&section.url, password.as_deref(), &way) {
-            Ok(access) => Some(Seat::Postgres { access: Box::new(access), member: member(&section.member) }),
+            Ok(access) => {
+                let lease = Duration::from_secs(section.lease_s.into());
+                let (member, lease) = (member(&section.member), section.shared.then_some(lease));
+                Some(Seat::Postgres { access: Box::new(access), member, lease })
+            }
             Err(why @ AccessError::Open(_)) => {
                 let help = "set registry.ca_file to the authority that signed the server's certificate; or registry.tls = \"off\", if the way there is a tunnel or a network of its own";
                 self.fault("registry.url", format!("registry.url: {why}"), help);

@@ -106,6 +106,7 @@ const URL: &str = "kind = \"postgresql\"\nurl = \"postgresql://sitian@127.0.0.1/
 const AWAY: &str = "kind = \"postgresql\"\nurl = \"postgresql://sitian@db.example/sitian\"";
 const SOCKET: &str = "kind = \"postgresql\"\nurl = \"postgresql://sitian@%2Frun%2Fpostgresql/sitian\"";
 const ENGINE: &str = "engine = \"victoriametrics\"\nurl = \"http://127.0.0.1:8428\"";
+const APART: &str = "[broker]\nembedded = false\n[mqtt]\nhost = \"broker.example\"";
 
 /// Settings of engine and registry, and what is said of them if they cannot be used.
 fn check_registry(storage: &str, registry: &str, fault: Option<&str>) {
@@ -151,6 +152,28 @@ fn a_registry_is_described_by_its_own_settings_and_fits_the_engine() {
         (ENGINE, &format!("{URL}\npassword_file = \"empty\""), Some("empty is empty")),
         (ENGINE, &format!("{URL}\npasword_file = \"x\""), Some("pasword_file")),
         ("", "ca_file = \"ca.pem\"", Some("registry.ca_file: the registry in a file has none")),
+        (ENGINE, &format!("{URL}\nshared = true\nlease_s = 3\n{APART}"), None),
+        (ENGINE, &format!("{URL}\nshared = true\nlease_s = 60\n{APART}"), None),
+        (
+            ENGINE,
+            &format!("{URL}\nshared = true"),
+            Some("ingestor.toml:7:10: registry.shared: several ingestors need one broker"),
+        ),
+        (
+            ENGINE,
+            &format!("{URL}\nlease_s = 2"),
+            Some(
+                "ingestor.toml:7:11: registry.lease_s: 2 s is no length for a lease\n  help: use 3 to 60 seconds",
+            ),
+        ),
+        (ENGINE, &format!("{URL}\nlease_s = 61"), Some("registry.lease_s: 61 s is no length for a lease")),
+        (ENGINE, &format!("{URL}\nlease_s = \"10s\""), Some("ingestor.toml:7:11: ")),
+        ("", "shared = true", Some("ingestor.toml:4:10: registry.shared: the registry in a file has none")),
+        (
+            "",
+            &format!("kind = \"embedded\"\nshared = true\n{APART}"),
+            Some("registry.shared: the registry in a file"),
+        ),
     ] {
         check_registry(storage, registry, fault);
     }
