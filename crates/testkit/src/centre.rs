@@ -394,11 +394,12 @@ impl Process {
     }
 
     fn note_stats(&mut self, ether: &mut Ether) {
+        // A refused transaction takes back what it had counted.
         let (now, before) = (self.ingest.stats(), self.told);
-        ether.seen.saw_many(Sight::DuplicateSeen, now.duplicates - before.duplicates);
-        ether.seen.saw_many(Sight::Restamped, now.restamped - before.restamped);
-        ether.seen.saw_many(Sight::ClockUnknown, now.clock_unknown - before.clock_unknown);
-        ether.seen.saw_many(Sight::QuarantineHit, now.quarantined - before.quarantined);
+        ether.seen.saw_many(Sight::DuplicateSeen, now.duplicates.saturating_sub(before.duplicates));
+        ether.seen.saw_many(Sight::Restamped, now.restamped.saturating_sub(before.restamped));
+        ether.seen.saw_many(Sight::ClockUnknown, now.clock_unknown.saturating_sub(before.clock_unknown));
+        ether.seen.saw_many(Sight::QuarantineHit, now.quarantined.saturating_sub(before.quarantined));
         self.told = now;
     }
 }
