@@ -108,6 +108,11 @@ impl Sql<'_> {
         Ok(made)
     }
 
+    /// Host, port and name of the database.
+    pub(crate) fn place(&self) -> &str {
+        self.place
+    }
+
     /// Lines of an answer.
     pub(crate) fn query(&mut self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, DatabaseError> {
         let statement = self.prepared(sql)?;

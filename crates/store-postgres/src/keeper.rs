@@ -20,6 +20,9 @@ pub(crate) const ALL: i16 = -1;
 /// for a minute: who was not closed in order is waited for so long, unless it comes back under its own name.
 const RENEWED: Duration = Duration::from_secs(20);
 
+/// Why nothing is stored by memory alone on a server that began after what the memory was read from.
+const ANEW: &str = "it has started anew, or another server answers: what it holds is read back first";
+
 /// What entitles to commit: the lease has to say the same, in the same transaction.
 #[derive(Debug, Clone)]
 pub(crate) struct Fence {
@@ -27,12 +30,16 @@ pub(crate) struct Fence {
     member: String,
     term: i64,
     turn: i64,
+    /// The start of the server that knows everything this keeper was told, in microseconds since 1970: a standby that took over,
+    /// or a server that was put back, may have forgotten commits. `None` before the first one.
+    server: Option<i64>,
 }
 
 impl Fence {
     /// A lease that somebody else has claimed.
     pub(crate) fn of(slot: Slot, member: &str, term: u64) -> Self {
-        Self { slot: slot.number().into(), member: member.to_owned(), term: term.cast_signed(), turn: 0 }
+        let (slot, member, term) = (slot.number().into(), member.to_owned(), term.cast_signed());
+        Self { slot, member, term, turn: 0, server: None }
     }
 
     /// Claims everything, unless anybody else keeps anything.
@@ -58,28 +65,38 @@ impl Fence {
             let line = sql.first(
                 "INSERT INTO lease (slot, member, term, until) VALUES (-1, $1, 1, now() + interval '60 seconds')
                  ON CONFLICT (slot) DO UPDATE SET member = $1, term = lease.term + 1, turn = 0,
-                 until = excluded.until RETURNING term",
+                 until = excluded.until
+                 RETURNING term, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint",
                 &[&member],
             )?;
-            let term = line.map(|line| line.get(0)).ok_or_else(|| held("another process".to_owned()))?;
-            Ok(Self { slot: ALL, member: member.to_owned(), term, turn: 0 })
+            let line = line.ok_or_else(|| held("another process".to_owned()))?;
+            let (term, server) = (line.get(0), line.get(1));
+            Ok(Self { slot: ALL, member: member.to_owned(), term, turn: 0, server })
         })
     }
 
-    /// Holds the lease until the transaction is over; renews it on the way if asked to.
-    fn pass(&self, sql: &mut Sql<'_>, renew: bool) -> Result<(), DatabaseError> {
+    /// Holds the lease until the transaction is over; renews it on the way if asked to. Returns the start of the server.
+    fn pass(&self, sql: &mut Sql<'_>, renew: bool) -> Result<i64, DatabaseError> {
         let statement = if renew {
             "UPDATE lease SET until = now() + interval '60 seconds'
-             WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4"
+             WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4
+             RETURNING (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint"
         } else if Mutant::FenceNotLocked.lives() {
-            "SELECT 1 FROM lease WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4"
+            "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
+             FROM lease WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4"
         } else {
-            "SELECT 1 FROM lease WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4 FOR KEY SHARE"
+            "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
+             FROM lease WHERE slot = $1 AND member = $2 AND term = $3 AND turn = $4 FOR KEY SHARE"
         };
-        match sql.execute(statement, &[&self.slot, &self.member, &self.term, &self.turn])? {
-            1 => Ok(()),
-            _ if Mutant::FenceLeftOut.lives() => Ok(()),
-            _ => Err(self.lost()),
+        let line = sql.first(statement, &[&self.slot, &self.member, &self.term, &self.turn])?;
+        let server = line.map(|line| line.get(0));
+        match (server, self.server) {
+            (Some(found), Some(known)) if found != known => {
+                Err(DatabaseError::silent(sql.place(), ANEW.to_owned()))
+            }
+            (Some(found), _) => Ok(found),
+            (None, known) if Mutant::FenceLeftOut.lives() => Ok(known.unwrap_or_default()),
+            (None, _) => Err(self.lost()),
         }
     }
 
@@ -93,10 +110,12 @@ impl Fence {
         // An update alone does not wait for those who passed.
         sql.execute("SELECT 1 FROM lease WHERE slot = $1 FOR UPDATE", &[&self.slot])?;
         let line = sql.first(
-            "UPDATE lease SET turn = turn + 1 WHERE slot = $1 AND member = $2 AND term = $3 RETURNING turn",
+            "UPDATE lease SET turn = turn + 1 WHERE slot = $1 AND member = $2 AND term = $3
+             RETURNING turn, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint",
             &[&self.slot, &self.member, &self.term],
         )?;
-        self.turn = line.map(|line| line.get(0)).ok_or_else(|| self.lost())?;
+        let line = line.ok_or_else(|| self.lost())?;
+        (self.turn, self.server) = (line.get(0), line.get(1));
         Ok(())
     }
 
@@ -140,14 +159,15 @@ impl Keep for Keeper {
             return Err(DatabaseError::Wrong("readings are kept elsewhere".to_owned()).into());
         }
         let (renew, fence) = (self.due(), &self.fence);
-        let alert_cursors = self.database.write(|sql| {
-            fence.pass(sql, renew)?;
+        let (server, alert_cursors) = self.database.write(|sql| {
+            let server = fence.pass(sql, renew)?;
             registry::write(sql, &transaction.effects)?;
             let cursors = alerts::write(sql, &transaction.alerts, transaction.at)?;
             alerts::write_states(sql, self.slot, &transaction.alert_state.states)?;
             alerts::write_marks(sql, &transaction.alert_state.marks)?;
-            Ok(cursors)
+            Ok((server, cursors))
         })?;
+        self.fence.server = Some(server);
         if renew {
             self.renewed = Instant::now();
         }
@@ -176,7 +196,8 @@ impl Keep for Keeper {
     fn tidy(&mut self) -> Result<(), RegistryError> {
         if self.due() {
             let fence = &self.fence;
-            self.database.write(|sql| fence.pass(sql, true))?;
+            let server = self.database.write(|sql| fence.pass(sql, true))?;
+            self.fence.server = Some(server);
             self.renewed = Instant::now();
         }
         Ok(())

@@ -191,6 +191,28 @@ fn what_was_committed_survives_every_crash_of_the_server_and_nothing_is_there_tw
     assert!(numbers.acknowledged.len() >= kills as usize, "it commits in between");
 }
 
+/// A standby that took over, or a server that was put back, may have forgotten commits: memory does not count on it.
+#[test]
+fn nothing_is_stored_by_memory_on_a_server_that_began_after_it() {
+    let Some(mut server) = Postgres::start() else { return };
+    let url = server.database("one");
+    let database = database(&url);
+    let mut keeper = database.alone("a").expect("is free");
+    commit(&mut keeper, 1).expect("stores");
+    server.kill();
+    server.start_again();
+    // A question is the first to meet the new server.
+    while database.reader().alert_log_end().is_err() {}
+    for _ in 0..2 {
+        let said = commit(&mut keeper, 2).expect_err("another server");
+        assert!(said.passes() && said.to_string().contains("read back first"), "{said}");
+    }
+    assert_eq!(stored(&database), [1]);
+    keeper.assure().expect("it goes on");
+    commit(&mut keeper, 3).expect("stores");
+    assert_eq!(stored(&database), [1, 3]);
+}
+
 /// Its kernel confirms every byte, takes new connections, and nobody ever answers.
 #[test]
 fn a_server_that_is_frozen_is_away_and_what_it_was_told_before_is_known_when_it_thaws() {
