@@ -101,7 +101,11 @@ fn wall_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use sitian_model::{Cause, Quality};
+    use sitian_poll::Sample;
+
     use super::*;
+    use crate::gather::{Gather, record};
 
     #[test]
     fn a_wall_clock_is_believed_when_the_centre_agrees_and_replaced_when_it_does_not() {
@@ -115,6 +119,35 @@ mod tests {
             let expected = if believed_own { 0 } else { offset_ms };
             assert!((error - expected).abs() < 200, "{offset_ms}: {error}");
             assert!(!clock.hear_centre(wall_ms(), 40), "only the first word counts");
+        }
+    }
+
+    #[test]
+    fn a_device_s_date_counts_only_beside_a_clock_that_is_known() {
+        let good = Sample { point: 0, value: Some(1.0), quality: Quality::Good };
+        let doubt = Quality::Uncertain(Cause::ClockUnknown);
+        let check = |clock: &BoardClock, ahead_ms: i64, expected: (i64, Quality)| {
+            let arrived = clock.wall(700);
+            let mut gather = Gather::default();
+            assert!(gather.add(&good, 700, Some(arrived.plus_ms(ahead_ms))).is_none());
+            assert!(gather.add(&Sample { point: 1, ..good }, 700, None).is_none());
+            let readings = record(clock, &gather.seal().expect("two samples")).readings;
+            // The wall clock is asked twice, and may have gone on.
+            let near = |found: i64, wanted: i64| (found - wanted).abs() < 60_000;
+            assert!(near(readings[0].at.since_ms(arrived), expected.0), "{ahead_ms} ms ahead: {readings:?}");
+            assert_eq!((readings[0].quality, readings[1].quality), (expected.1, Quality::Good), "{ahead_ms}");
+            assert!(near(readings[1].at.since_ms(arrived), 0), "{ahead_ms} ms ahead: {readings:?}");
+        };
+        let unknown = || BoardClock { boot: 1, known: None, heard_ms: None };
+        let mut known = unknown();
+        assert!(known.hear_centre(1_790_000_000_000, 5));
+        for (ahead_ms, beside_known) in [
+            (-3_600_000, (-3_600_000, Quality::Good)),
+            (590_000, (590_000, Quality::Good)),
+            (900_000, (0, doubt)),
+        ] {
+            check(&known, ahead_ms, beside_known);
+            check(&unknown(), ahead_ms, (0, doubt));
         }
     }
 }

@@ -68,12 +68,14 @@ impl Gather {
     }
 }
 
-/// Stamps what was gathered with what the clock knows now.
+/// Stamps what was gathered with what the clock knows now. Until the time is known no device's date is believed: nothing says
+/// that it is not ahead, and the centre moves such a record as a whole to where its boot's clock puts its first reading.
 pub fn record(clock: &crate::clock::BoardClock, gathered: &Gathered) -> Record {
+    let known = clock.uncertainty_ms().is_some();
     let reading = |(mono_ms, taken, sample): &Gathering| {
         let arrived = clock.wall(*mono_ms);
         let (at, quality) = match taken {
-            Some(taken) if taken.since_ms(arrived) <= AHEAD_MS_MAX => (*taken, sample.quality),
+            Some(taken) if known && taken.since_ms(arrived) <= AHEAD_MS_MAX => (*taken, sample.quality),
             Some(_) => (arrived, doubted(sample.quality)),
             None => (arrived, sample.quality),
         };
