@@ -285,21 +285,31 @@ fn snapshots_whose_names_were_never_heard_go_with_the_next_one_that_is() {
         page.into_body().read_to_string().expect("reads")
     };
     let snapshots = || ask("list").matches('-').count();
-    let mut creates = 0;
-    let between = Between::start(&running, move |heard, said| {
-        creates += i32::from(heard.request.contains("/snapshot/create"));
-        let unheard = heard.request.contains("/snapshot/create") && [2, 3].contains(&creates);
-        if unheard { ("504 Gateway Timeout", "", "nobody waited for it".to_owned()) } else { said }
-    });
     let folder = tempfile::tempdir().expect("a folder");
     let note = folder.path().join("snapshot");
-    let access = Access { note: Some(note.clone()), ..access(between.scripted.url.clone()) };
-    let mut engine = victoria::connect(access, names(2), Patience::default()).expect("is fit");
     let row = [good(1, BEGIN_MS, 1, 1.0)];
-    for left in [1, 2] {
-        engine.append(&row).expect_err("nobody knows whether it is on the disk");
-        assert_eq!((snapshots(), note.exists()), (left, true));
+    for killed in [false, true] {
+        let mut creates = 0;
+        let between = Between::start(&running, move |heard, said| {
+            creates += i32::from(heard.request.contains("/snapshot/create"));
+            let unheard = heard.request.contains("/snapshot/create") && [2, 3].contains(&creates);
+            if unheard { ("504 Gateway Timeout", "", "nobody waited for it".to_owned()) } else { said }
+        });
+        let connect = |url: String| {
+            let access = Access { note: Some(note.clone()), ..access(url) };
+            victoria::connect(access, names(2), Patience::default()).expect("is fit")
+        };
+        let mut engine = connect(between.scripted.url.clone());
+        for left in [1, 2] {
+            engine.append(&row).expect_err("nobody knows whether it is on the disk");
+            assert_eq!((snapshots(), note.exists()), (left, true));
+        }
+        if killed {
+            engine = connect(running.url());
+        } else {
+            assert_eq!(engine.append(&row).expect("takes it"), []);
+        }
+        assert_eq!((snapshots(), note.exists()), (0, false), "all of them are gone");
+        assert_eq!(engine.append(&row).expect("takes it"), []);
     }
-    assert_eq!(engine.append(&row).expect("takes it"), []);
-    assert_eq!((snapshots(), note.exists()), (0, false), "all of them are gone");
 }
