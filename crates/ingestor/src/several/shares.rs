@@ -99,9 +99,14 @@ fn summary(fresh: bool, members: usize, waiting: usize) -> String {
                 admitted, gateways keep what they measure"
             .to_owned();
     }
-    let several = format!(
-        "{members} 台采集服务分担 64 份网关 · {members} ingestors share the 64 parts of the gateways"
-    );
+    let several = match members {
+        1 => "1 台采集服务负责全部 64 份网关 · 1 ingestor has all 64 parts of the gateways".to_owned(),
+        members => {
+            format!(
+                "{members} 台采集服务分担 64 份网关 · {members} ingestors share the 64 parts of the gateways"
+            )
+        }
+    };
     match waiting {
         0 => several,
         waiting => format!(
