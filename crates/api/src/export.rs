@@ -1,6 +1,9 @@
 //! Readings as files for other programs, streamed piece by piece. A caller that leaves, or that reads nothing for a while,
 //! ends the work.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -61,16 +64,22 @@ pub async fn export(
     let name = format!("{}-{}-{}", id.gateway, id.device, id.key);
     let (pieces, mut out) = mpsc::channel::<Result<Bytes, Problem>>(QUEUE);
     let patience = app.limits().unread;
+    let whole = Arc::new(AtomicBool::new(false));
+    let finished = whole.clone();
     let work = async move {
         let last = pieces.clone();
         let runtime = Handle::current();
         let done = app
             .ask_expensive(move |backend| {
+                let mut left = false;
                 let mut send = |piece: Vec<u8>| {
                     let sent = pieces.send_timeout(Ok(Bytes::from(piece)), patience);
-                    runtime.block_on(sent).is_ok()
+                    left |= runtime.block_on(sent).is_err();
+                    !left
                 };
-                backend.export(&id, span, format, &mut send)
+                backend.export(&id, span, format, &mut send)?;
+                finished.store(!left, Ordering::Release);
+                Ok(())
             })
             .await;
         if let Err(problem) = done {
@@ -86,7 +95,9 @@ pub async fn export(
         (CONTENT_TYPE, format.media_type().to_owned()),
         (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{}\"", format.word())),
     ];
-    let body = tokio_stream::iter(first.map(Ok)).chain(rest);
+    // A caller that reads on after it was given up must not take what it has for the whole.
+    let end = std::iter::from_fn(move || (!whole.swap(true, Ordering::AcqRel)).then_some(Err(BrokenOff)));
+    let body = tokio_stream::iter(first.map(Ok)).chain(rest).chain(tokio_stream::iter(end));
     Ok((heading, Body::from_stream(body)).into_response())
 }
 
